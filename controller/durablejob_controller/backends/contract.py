@@ -1,0 +1,282 @@
+"""The contract between the engine and an external system, and its law.
+
+A backend is six verbs. The engine calls them; none of them decides anything, and none of them sees
+the Kubernetes API. What keeps a program from starting twice is split as follows:
+
+* the backend promises the **law** below about each verb;
+* the engine promises the **order**: reserve -> compare-and-swap -> submit -> observe the winner ->
+  close -> terminal compare-and-swap (``decide.py``).
+
+The law (``tests/backends/test_law.py`` runs it against every registered backend)
+---------------------------------------------------------------------------------
+reserve
+    Sets something aside that has **no effect**. May be repeated, and forgotten, any number of times.
+submit
+    Activates **exactly** what was reserved. May be repeated, delayed, or arrive twice, also after the
+    attempt has ended, without starting the user's program a second time. Answers ``Rejected`` only
+    when the external system refused for certain; every doubt (timeout, reset, 5xx, an answer that is
+    not what it should be) is ``Unclear``.
+observe
+    One batch for all jobs of the cluster: what the system knows, and in which incarnation. A complete
+    answer or ``BackendUnavailable``; never half of one.
+look_up
+    The same for one attempt, asked by its exact ids. Only this makes an absence count.
+kill
+    Asks for the end of one run, named by its id. Idempotent; ending is seen by observing.
+close
+    After it has returned, no run of this reservation can begin any more. Idempotent.
+probe
+    What the system is, and which guarantee its configuration allows, before the first job.
+
+All verbs are coroutines, are cancelled after the engine's request timeout, and raise nothing but the
+errors of ``durablejob_controller.errors``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+from typing import Protocol
+
+from durablejob_api.backend import Guarantee, JobBackendSpec
+from durablejob_api.job import DurableJob
+from durablejob_api.spec import BackendType
+from durablejob_api.status import Current, Progress, Reservation
+
+
+class Identity(Enum):
+    """What is reserved, and hence what identifies the one run that counts."""
+
+    OBJECT = "an inert object, activated by its uid"
+    RESERVED_ID = "an id, submitted under it"
+    CLAIM = "nothing: the system mints the id; the start gate's claim names the winner"
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What the engine must know about a kind of system; nothing else in the engine differs by backend."""
+
+    identity: Identity
+    gated: bool
+    """The program asks the start gate for leave before it runs."""
+    remembers: bool = True
+    """The system keeps accepted work over its own restarts (recovery on)."""
+
+
+class Phase(StrEnum):
+    """Where a run stands, as the external system says."""
+
+    INERT = "inert"
+    """Reserved, visible, not activated."""
+    QUEUED = "queued"
+    """Accepted; its program has not begun."""
+    RUNNING = "running"
+    """Its driver is up (behind a gate: perhaps waiting for leave)."""
+    ENDED = "ended"
+    """Over; ``verdict`` says how."""
+
+
+class Verdict(StrEnum):
+    """How the external system says that a run ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    KILLED = "killed"
+    DELETED = "deleted"
+    """Removed from outside before it had ended."""
+    REFUSED = "refused"
+    """A copy that the fence turned away; says nothing of the run that counts."""
+    UNKNOWN = "unknown"
+    """The system lost sight of it (a dead worker): it may live on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One thing that the external system knows under an attempt's key."""
+
+    id: str
+    """The external id: driver id, application id, object uid."""
+    phase: Phase
+    claim: int | None = None
+    """Number of the claim that it was submitted under, where claims are used."""
+    started_time: str | None = None
+    """Distinguishes runs under one id, where ids can be used again."""
+    verdict: Verdict | None = None
+    reason: str | None = None
+    """One CamelCase word, where the system gives more than the verdict: OOMKilled, NoSuchQueue."""
+    message: str | None = None
+    exit_code: int | None = None
+    tracking_url: str | None = None
+    progress: Progress | None = None
+    held: bool = False
+    """Something of ours (a finalizer) keeps the ended thing; ``release`` lets it go."""
+    external_id: str | None = None
+    """What people call it, where that is not ``id`` (an object's kind and name)."""
+
+    @property
+    def active(self) -> bool:
+        return self.phase is not Phase.ENDED
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """The answer of one look at one attempt."""
+
+    runs: tuple[Run, ...]
+    incarnation: str
+    """Which life of the external system answered (Master's start, ResourceManager's startedOn)."""
+    closed: bool = False
+    """The attempt's fence is seen closed: no run can begin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The answer of one batch: every attempt that the system knows, by key."""
+
+    incarnation: str
+    runs: Mapping[str, tuple[Run, ...]]
+    """Attempt key -> its runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What ``reserve`` set aside; becomes part of the recorded reservation."""
+
+    application_id: str | None = None
+    object_uid: str | None = None
+    incarnation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """Everything needed to submit one attempt; built from the object that the compare-and-swap returned."""
+
+    job: DurableJob
+    current: Current
+    secrets: Mapping[tuple[str, str], str] = field(default_factory=dict, repr=False)
+    """Values of the job's secretKeyRefs, by (name, key)."""
+
+    @property
+    def reservation(self) -> Reservation:
+        reservation = self.current.reservation
+        if reservation is None:
+            raise ValueError("a submission needs a recorded reservation")
+        return reservation
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The system took it. ``run`` is a hint: behind a repeating proxy the answer may name a loser."""
+
+    run: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The system refused for certain: nothing was started, nothing will be."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unclear:
+    """Nobody knows whether it arrived; look it up."""
+
+    message: str
+
+
+Answer = Accepted | Rejected | Unclear
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What probing found."""
+
+    ready: bool
+    reason: str
+    """Reason of the Ready condition."""
+    message: str
+    guarantee: Guarantee
+    version: str = ""
+    incarnation: str = ""
+    remembers: bool = True
+    """See ``Traits.remembers``."""
+
+
+class Backend(Protocol):
+    """One external system, as configured by one backend resource."""
+
+    @property
+    def traits(self) -> Traits: ...
+
+    @property
+    def cluster_id(self) -> str:
+        """What stays the same over restarts of the cluster (protocol rule 11)."""
+        ...
+
+    def validate(self, job: DurableJob) -> None:
+        """Raise ``InvalidWork`` when this work can never run here: wrong kind, forbidden setting, scheme."""
+        ...
+
+    def body_hash(self, job: DurableJob, key: str) -> str:
+        """Hash of what would be submitted; a body with another hash is never sent under a reservation."""
+        ...
+
+    async def probe(self) -> Probe: ...
+
+    async def reserve(self, job: DurableJob, key: str) -> Offer: ...
+
+    async def submit(self, submission: Submission) -> Answer: ...
+
+    async def observe(self) -> Snapshot: ...
+
+    async def look_up(self, key: str, current: Current | None) -> Sighting:
+        """All runs under ``key``, and the recorded one by its id; raises ``BackendUnavailable``."""
+        ...
+
+    async def kill(self, run: str) -> None: ...
+
+    async def close(self, job: DurableJob, current: Current) -> None: ...
+
+    async def release(self, job: DurableJob, current: Current) -> None:
+        """Let go of what ``held`` says is kept, after the outcome is recorded."""
+        ...
+
+    async def aclose(self) -> None:
+        """Give back connections; the external jobs go on."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the controller hands to a backend when it makes one."""
+
+    cluster_uid: str
+    """uid of the Kubernetes cluster (of its kube-system namespace)."""
+    gate_url: str
+    """Where drivers reach the gate, unless the backend's own spec says otherwise."""
+    gate_token: GateTokens
+    token: str | None = field(default=None, repr=False)
+    """Credential named by the backend's tokenSecretRef."""
+    timeout: float = 10.0
+    """Seconds for one request."""
+
+
+class GateTokens(Protocol):
+    """Makes the unforgeable part of a claim's URL."""
+
+    def path(self, namespace: str, name: str, uid: str, attempt: int, claim: int) -> str:
+        """Path below the gate's URL that stands for this claim, with its key id and HMAC."""
+        ...
+
+
+class Plugin(Protocol):
+    """What an entry point of the group ``durablejob.backends`` names."""
+
+    type: BackendType
+
+    def make(self, spec: JobBackendSpec, surroundings: Surroundings) -> Backend:
+        """A backend for ``spec``; raises ``InvalidBackend`` naming the field when it cannot be."""
+        ...

@@ -1,0 +1,73 @@
+"""The errors that travel through the controller.
+
+::
+
+    DurableJobError
+    +-- BackendError                what a backend may raise
+    |   +-- BackendUnavailable      no complete answer: nothing may be concluded
+    |   |   `-- CredentialsRefused  it answered 401 or 403
+    |   +-- InvalidWork             this work can never run on this backend
+    |   `-- InvalidBackend          this backend's own settings are wrong
+    `-- KubernetesError             what the Kubernetes API client may raise
+        +-- Conflict                the compare-and-swap lost: read again
+        +-- NotFound
+        +-- Refused                 422 or 403: sending it again would be refused again
+        `-- KubernetesUnavailable   timeout, reset, 429, 5xx
+
+An error is either handled where it is caught or raised on; it is logged in one place only.
+"""
+
+from __future__ import annotations
+
+
+class DurableJobError(Exception):
+    """Base of all errors of ours."""
+
+
+class BackendError(DurableJobError):
+    """A backend could not do what it was asked."""
+
+
+class BackendUnavailable(BackendError):
+    """No complete answer came: nothing may be concluded from it."""
+
+
+class CredentialsRefused(BackendUnavailable):
+    """The external system answered 401 or 403."""
+
+
+class InvalidWork(BackendError):
+    """This work can never run on this backend. ``reason`` is for the condition, ``field`` names the culprit."""
+
+    def __init__(self, reason: str, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.reason = reason
+        self.field = field
+
+
+class InvalidBackend(BackendError):
+    """The backend's own settings are wrong; the message names the field."""
+
+
+class KubernetesError(DurableJobError):
+    """The Kubernetes API refused or did not answer."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Conflict(KubernetesError):
+    """409: the object has changed since it was read."""
+
+
+class NotFound(KubernetesError):
+    """404 or 410: there is no such object."""
+
+
+class Refused(KubernetesError):
+    """The API server refused for good: schema, CEL, RBAC."""
+
+
+class KubernetesUnavailable(KubernetesError):
+    """No answer, or one that asks to come back later."""
