@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field, model_validator
 
 from durablejob_api import API_VERSION
+from durablejob_api import rules as cel
 from durablejob_api.base import (
     ApiModel,
     Condition,
@@ -16,6 +17,7 @@ from durablejob_api.base import (
     Line,
     ObjectMeta,
     ReadModel,
+    Rule,
     SecretRef,
     Text,
     Uri,
@@ -142,6 +144,7 @@ class BackendDefaults(ApiModel):
 class JobBackendSpec(ApiModel):
     """One external system."""
 
+    rules: ClassVar[tuple[Rule, ...]] = cel.BACKEND
     TYPES: ClassVar[dict[str, BackendType]] = {
         "spark_standalone": BackendType.SPARK_STANDALONE,
         "yarn": BackendType.YARN,
@@ -197,6 +200,7 @@ class BackendStatus(ReadModel):
     """What probing found."""
 
     observed_generation: int = Field(default=0, ge=0, description="Generation of the spec that was probed.")
+    type: Word | None = Field(default=None, description="Type of the external system, as a backendRef declares it.")
     guarantee: Guarantee | None = Field(default=None, description="What is promised about starting an attempt once.")
     version: Word | None = Field(default=None, description="Version of the external system.")
     cluster_id: Word | None = Field(default=None, description="Identity of the external cluster.")

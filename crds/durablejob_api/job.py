@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from durablejob_api import API_VERSION, FINALIZER
-from durablejob_api.base import ObjectMeta, ReadModel
+from durablejob_api import rules as cel
+from durablejob_api.base import ObjectMeta, ReadModel, Rule
 from durablejob_api.spec import DurableJobSpec
 from durablejob_api.status import Current, DurableJobStatus
 
 
 class DurableJob(ReadModel):
     """One piece of external work, started at most once per attempt, and everything known about it."""
+
+    rules: ClassVar[tuple[Rule, ...]] = cel.JOB
 
     api_version: Annotated[str, Field(max_length=64)] = API_VERSION
     kind: Annotated[str, Field(max_length=63)] = "DurableJob"

@@ -7,11 +7,12 @@ needed to never start an attempt twice. It is written by compare-and-swap only.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from durablejob_api.base import Condition, Line, ReadModel, Time, Word
+from durablejob_api import status_rules as cel
+from durablejob_api.base import Condition, Line, ReadModel, Rule, Time, Word
 
 
 class State(StrEnum):
@@ -64,6 +65,8 @@ class Ending(StrEnum):
 class Claim(ReadModel):
     """The start gate's record. Claims with smaller numbers are revoked by construction."""
 
+    rules: ClassVar[tuple[Rule, ...]] = cel.CLAIM
+
     number: int = Field(ge=1, le=1_000_000, description="Which claim of this attempt; each new one revokes the last.")
     state: ClaimState = Field(description="Open until a driver won it; Revoked: nobody may start any more.")
     nonce: Word | None = Field(default=None, description="What the winning JVM calls itself; another JVM has another.")
@@ -87,6 +90,8 @@ class Reservation(ReadModel):
 
 class Current(ReadModel):
     """Everything about the attempt that is under way, or that ended last."""
+
+    rules: ClassVar[tuple[Rule, ...]] = cel.CURRENT
 
     number: int = Field(ge=1, description="Number of the attempt; compare with spec.attempt.")
     key: Annotated[str, Field(min_length=20, max_length=20)] = Field(
@@ -127,6 +132,9 @@ class Progress(ReadModel):
 
 class DurableJobStatus(ReadModel):
     """The truth about the job, written by the controller only."""
+
+    atomic: ClassVar[bool] = True
+    rules: ClassVar[tuple[Rule, ...]] = cel.STATUS
 
     observed_generation: int = Field(default=0, ge=0, description="Generation of the spec last acted upon.")
     state: State = Field(default=State.PENDING, description="One word for people; the conditions are the contract.")
