@@ -127,7 +127,11 @@ class Sighting:
     incarnation: str
     """Which life of the external system answered (Master's start, ResourceManager's startedOn)."""
     closed: bool = False
-    """The attempt's fence is seen closed: no run can begin."""
+    """The attempt's fence is seen closed: no run can begin. It is read *before* the runs: then a run that began
+    just before the fence was closed is among them."""
+    ended_cleanly: bool = False
+    """The fence went with a run that ended cleanly (gone, and not by ``close``): whatever the system still
+    knows, the program has run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,4 +283,8 @@ class Plugin(Protocol):
 
     def make(self, spec: JobBackendSpec, surroundings: Surroundings) -> Backend:
         """A backend for ``spec``; raises ``InvalidBackend`` naming the field when it cannot be."""
+        ...
+
+    def artifact(self, name: str, key: str, claim: int) -> bytes | None:
+        """A file that drivers fetch from the gate for this claim (a JAR with the claim's class); None: no such file."""
         ...

@@ -1,0 +1,60 @@
+# durablejob: two commands matter, `make demo` and `make test`; both set up what they need.
+# What is slow to make is cached outside the repository (see CONTRIBUTING).
+
+PYTHON ?= python3
+VENV   := .venv
+RUN    := $(VENV)/bin/python
+STAMP  := $(VENV)/.installed
+export UV_COMPILE_BYTECODE := 1
+export PYTHONUNBUFFERED := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint generate format explore bench clean
+
+help: ## show this
+	@echo "durablejob: Airflow tasks whose external jobs survive anything"; echo
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## make the virtual environment with everything that tests and demo need
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@echo "== virtual environment in $(VENV) (about a minute; seconds when pip's and uv's caches are warm)"
+	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv module is needed: Debian package python3-venv"; exit 1; }
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@$(VENV)/bin/uv pip install --quiet --python $(RUN) --editable '.[controller,airflow,test]'
+	@touch $@
+
+demo: setup ## an Airflow DAG submits a real Spark job; worker and controller are killed; it runs once (KEEP=1: leave all running)
+	@$(RUN) -m tests.demo $(if $(KEEP),--keep)
+
+test: setup ## all tests, on a real API server, Spark and Airflow
+	@echo "== building what is not cached: the Kubernetes binary (minutes, the first time), Spark"
+	@$(RUN) -m tests.testbed build kube spark
+	@echo "== tests"
+	@$(RUN) -m pytest $(PYTEST)
+
+lint: setup ## ruff, mypy, the layers, generated files
+	@echo "== ruff";            $(RUN) -m ruff check --quiet .
+	@echo "== format";          $(RUN) -m ruff format --check --quiet .
+	@echo "== mypy";            $(RUN) -m mypy --no-error-summary
+	@echo "== layers";          $(VENV)/bin/lint-imports --no-logo | tail -n 12
+	@echo "== generated files"; $(RUN) -m durablejob_api.crdgen --check
+	@$(RUN) controller/gate/build.py --check
+
+generate: setup ## write the CRDs from the models, and the gate's classes from its source
+	@$(RUN) -m durablejob_api.crdgen
+	@$(RUN) controller/gate/build.py
+
+format: setup ## format the code
+	@$(RUN) -m ruff format .
+
+explore: setup ## explore every order of crashes and delays against the real decide (minutes)
+	@$(RUN) -m tests.model.explore --full --json build/results/explore.json
+
+bench: setup ## latency, rate, CPU and memory, beside spark-submit (minutes)
+	@$(RUN) -m tests.testbed build kube spark
+	@$(RUN) -m tests.bench --json build/results/bench.json
+
+clean: ## remove what was built here (not the caches)
+	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache $(VENV)

@@ -1,0 +1,220 @@
+"""What to do next about one job: a pure function of what is recorded, what was seen, and the time.
+
+The explorer in ``tests/model`` drives this very function through every order of crashes, delays,
+repetitions and wishes. It does no I/O and reads no clock. ``gated`` and ``ungated`` hold the rules of the
+two ways to keep a program from starting twice; ``steps`` what they share.
+
+::
+
+      Pending --> Submitting --> Submitted --> Running --> Succeeded | Failed
+         |            |              |            |
+         |            |              |            +------> Lost        accepted once, now unknown
+         +------------+--------------+----> Cancelling --> Cancelled
+
+Order, for every backend: reserve -> compare-and-swap -> submit -> (start) -> observe the winner ->
+close -> terminal compare-and-swap.
+
+The verdict table of a reserved attempt that has not ended (rows are tried from the top; "absent" and
+"unknown" count only when freshly confirmed by the attempt's own ids; "wish" is a cancel, or a deletion
+with policy Cancel):
+
+=============  ===========================  ==========================================================
+claim          the external system says     verdict
+=============  ===========================  ==========================================================
+Open           (wish, deadline, refusal)    revoke and end in one write: Cancelled, Failed
+Open           a run of it is active        wait: it will ask the gate
+Open           its run has ended well       the status was rolled back: Lost
+Open           its run has ended            the system names a cause: Failed. Else a new claim; after 5, Failed
+Open           nothing                      submit again: under a new claim, or under the reserved id
+Started/Ended  (deletion, policy Orphan)    let the resource go
+Started        winner active                wait; with a wish: kill the winner
+Started/Ended  winner succeeded or failed   that outcome
+Ended          winner killed, deleted       it had returned or thrown before: that; else as the next row
+Started        winner killed, deleted       wish: Cancelled; deadline: Failed, DeadlineExceeded; else Failed
+Ended          winner unknown, absent       returned: Succeeded; threw: Failed; exit: as the next row
+Started        winner unknown, absent       after the grace: Lost
+object         another one under the name   kill it
+object         inert                        activate it; wish, deadline, refusal, other body: note it, remove it
+object         absent                       our doing: Cancelled, Failed; else Lost
+object         active                       wait; with a wish: kill it; deletion with Orphan: release it, let go
+object         ended                        as for the winner
+reserved id    another run under the id     kill it; close, Lost
+reserved id    absent, or refused copy      it was accepted, or forgotten: close, Lost. Else it never began:
+                                            wish, deadline, refusal, other body: close, then Cancelled,
+                                            Failed; nothing of these: submit again
+reserved id    active, ended                as for the winner; close comes before the end
+any            no usable answer             wait
+=============  ===========================  ==========================================================
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from durablejob_api import GROUP
+from durablejob_api.job import DurableJob
+from durablejob_api.status import ClaimState, Current, Outcome, Reservation, State
+from durablejob_controller import reasons
+from durablejob_controller.backends.contract import Identity, Phase
+from durablejob_controller.claims import wishes_end
+from durablejob_controller.gated import (
+    LOST_GRACE,
+    MAX_UNSTARTED_CLAIMS,
+    QUEUED_GRACE,
+    open_claim,
+    stop_unstarted,
+    winner,
+)
+from durablejob_controller.record import advanced, attempt_of, fresh_attempt, next_claim
+from durablejob_controller.steps import end, inform, state_of, unanswered, winner_id
+from durablejob_controller.ungated import inert_object, reserved_id
+from durablejob_controller.views import (
+    Decision,
+    Delete,
+    Guard,
+    Kill,
+    LookUp,
+    NoSite,
+    Record,
+    Release,
+    Reserve,
+    Seen,
+    Site,
+    Submit,
+    Unguard,
+    Wait,
+)
+
+__all__ = ["LOST_GRACE", "MAX_UNSTARTED_CLAIMS", "MISSING_BACKEND_GRACE", "QUEUED_GRACE", "RELEASE", "decide"]
+
+MISSING_BACKEND_GRACE = 60.0
+"""Seconds after creation in which a backend may still appear (one ``kubectl apply`` of both)."""
+UNACKNOWLEDGED_TTL_FACTOR = 4
+RELEASE = f"{GROUP}/release"
+"""Annotation by which an administrator lets a deleted job go whose backend is gone for good ("true")."""
+
+
+def decide(job: DurableJob, site: Site | NoSite, seen: Seen, now: datetime) -> Decision:
+    """The next step for this job."""
+    current = job.current
+    if current is not None and current.outcome is not None:
+        return _after_end(job, current, site, seen, now)
+    if not job.guarded:
+        return Wait() if job.deleting else Guard()
+    current = attempt_of(job)
+    reservation = current.reservation
+    if reservation is None:
+        return _before_start(job, current, site, seen, now)
+    if isinstance(site, NoSite) or not _is_same(site, reservation):
+        return _without_backend(job, current, site, now)
+    claim = current.claim
+    if claim is not None and claim.state is ClaimState.OPEN:
+        return open_claim(job, current, claim, reservation, site, seen, now)
+    if claim is not None:
+        return winner(job, current, claim, seen, now)
+    if site.traits.identity is Identity.OBJECT:
+        return inert_object(job, current, reservation, site, seen, now)
+    return reserved_id(job, current, reservation, site, seen, now)
+
+
+def _without_backend(job: DurableJob, current: Current, site: Site | NoSite, now: datetime) -> Decision:
+    """Its backend is gone, or is another one: nothing is asked there, and nothing submitted."""
+    claim = current.claim
+    if claim is not None and claim.state is ClaimState.OPEN:
+        stopped = stop_unstarted(job, current, now)
+        if stopped is not None:
+            return stopped
+    if job.deleting and job.metadata.annotations.get(RELEASE) == "true":
+        return Unguard()
+    why = site.why if isinstance(site, NoSite) else reasons.backend_replaced(job.spec.backend_ref.name)
+    return inform(job, current, state_of(job), why, now, reachable=False)
+
+
+# --- before anything exists outside ----------------------------------------------------------------
+
+
+def _before_start(job: DurableJob, current: Current, site: Site | NoSite, seen: Seen, now: datetime) -> Decision:
+    if any(run.phase is not Phase.INERT for run in seen.runs):
+        return end(job, current, Outcome.LOST, reasons.FOUND_WITHOUT_RESERVATION, now)
+    if wishes_end(job, current.number) or job.deleting:
+        if isinstance(site, Site) and site.blocked is None and not seen.fresh and seen.trouble is None:
+            return LookUp()  # rule 4 once more: a rolled-back status must not call a running program Cancelled
+        return end(job, current, Outcome.CANCELLED, reasons.CANCELLED_BEFORE_START, now)
+    if isinstance(site, NoSite):
+        created = job.metadata.creation_timestamp or now
+        patience = MISSING_BACKEND_GRACE - (now - created).total_seconds()
+        if site.final or patience <= 0:
+            return end(job, current, Outcome.FAILED, site.why, now)
+        return inform(job, current, State.PENDING, site.why, now, again=patience)
+    if job.spec.suspend:
+        return inform(job, current, State.PENDING, reasons.SUSPENDED, now)
+    if site.blocked is not None:
+        return inform(job, current, State.PENDING, site.blocked, now, reachable=False)
+    if seen.sighting is None and seen.trouble is not None:
+        return unanswered(job, current, seen, now)
+    if not seen.fresh:
+        return LookUp()  # rule 4: also before the first submission
+    return _reserve(job, current, site, seen, now)
+
+
+def _reserve(job: DurableJob, current: Current, site: Site, seen: Seen, now: datetime) -> Decision:
+    offer = seen.offer
+    if site.traits.identity is not Identity.CLAIM and offer is None:
+        return Reserve()
+    reservation = Reservation(
+        backend_uid=site.uid,
+        backend_type=site.type,
+        cluster_id=site.cluster_id,
+        incarnation=(offer.incarnation if offer else "") or (seen.sighting.incarnation if seen.sighting else ""),
+        application_id=offer.application_id if offer else None,
+        object_uid=offer.object_uid if offer else None,
+        body_hash=site.body_hash,
+        at=now,
+    )
+    changes = {"reservation": reservation, "claim": next_claim(current, False) if site.traits.gated else None}
+    reserved = current.model_copy(update=changes)
+    return Record(advanced(job, reserved, State.SUBMITTING, reasons.SUBMITTING, now, reachable=True), then=Submit())
+
+
+# --- after the end -----------------------------------------------------------------------------------
+
+
+def _after_end(job: DurableJob, current: Current, site: Site | NoSite, seen: Seen, now: datetime) -> Decision:
+    """Leave nothing behind, then let the resource go, or the next attempt begin."""
+    lost = current.outcome is Outcome.LOST
+    goes_on = job.spec.attempt > current.number and not job.deleting
+    if lost and goes_on and job.spec.accept_lost < current.number:
+        goes_on = False
+    own = winner_id(current)
+    for run in seen.runs:
+        believed = run.id == own or current.reservation is None
+        if run.active and not believed:
+            return Kill(run.id)  # it cannot start the program, yet it waits in the system's queue
+        if run.active and lost and (goes_on or wishes_end(job, current.number)):
+            return Kill(run.id)  # lost, and found again: it ends before anything else begins
+        if run.held and run.id == own:
+            return Release()
+    held = current.reservation is not None and current.reservation.object_uid is not None
+    if held and not seen.fresh and (goes_on or job.deleting) and isinstance(site, Site):
+        return LookUp()  # an old list may not show yet that our finalizer is on the object
+    if job.deleting:
+        return Unguard() if job.guarded else Wait()
+    if goes_on:
+        # A write of its own: from here on, what is observed is the new attempt's key.
+        return Record(advanced(job, fresh_attempt(job), State.PENDING, reasons.NEXT_ATTEMPT, now))
+    return _time_to_live(job, current, now)
+
+
+def _time_to_live(job: DurableJob, current: Current, now: datetime) -> Decision:
+    seconds = job.spec.ttl_seconds_after_finished
+    holder = job.spec.holder
+    if holder is not None and holder.acknowledged < current.number:
+        seconds *= UNACKNOWLEDGED_TTL_FACTOR
+    left = seconds - (now - (current.finished_at or now)).total_seconds()
+    return Delete() if left <= 0 else Wait(left)
+
+
+def _is_same(site: Site, reservation: Reservation) -> bool:
+    """Rule 11: the reservation pins the backend."""
+    pinned = (reservation.backend_uid, reservation.backend_type, reservation.cluster_id)
+    return pinned == (site.uid, site.type, site.cluster_id)

@@ -1,0 +1,231 @@
+"""The engine: what runs in this process, and how its parts are connected.
+
+::
+
+    watch -> Jobs -> WorkQueue -> Reconciler -> one status write
+                         ^
+    Poller of each backend    Gate (every replica)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections import Counter
+from collections.abc import Coroutine
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from durablejob_controller import metrics
+from durablejob_controller.backends.registry import Registry
+from durablejob_controller.errors import KubernetesError, NotFound
+from durablejob_controller.events import EventRecorder
+from durablejob_controller.gate import Gate
+from durablejob_controller.jobs import Jobs
+from durablejob_controller.kube import BACKENDS, CLUSTER_BACKENDS, JOBS, NAMESPACES, Kube, Object
+from durablejob_controller.lease import Elector
+from durablejob_controller.queue import WorkQueue
+from durablejob_controller.reconcile import Reconciler
+from durablejob_controller.settings import Settings
+from durablejob_controller.sites import Sites
+from durablejob_controller.tokens import load
+
+log = logging.getLogger(__name__)
+
+CRD_PATIENCE = 5.0
+"""Seconds between looks for the CRDs."""
+
+
+class Engine:
+    """Everything but the watch, which is kopf's."""
+
+    def __init__(self, kube: Kube, settings: Settings, registry: Registry) -> None:
+        self._kube = kube
+        self._settings = settings
+        self._registry = registry
+        self._jobs = Jobs()
+        self._queue = WorkQueue()
+        self._events = EventRecorder(kube, settings.identity)
+        self._sites: Sites | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._runners: list[web.AppRunner] = []
+        self._elector: Elector | None = None
+        self._listed = False
+        self._stopping = False
+
+    # --- beginning and end ----------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Serve health at once, wait for the CRDs, then begin."""
+        await self._serve(self._health(), self._settings.http_listen, None)
+        await self._wait_for_crds()
+        tokens = await load(self._kube, self._settings.own_namespace)
+        sites = self._sites = Sites(self._kube, self._registry, self._settings, tokens, self._jobs, self._queue)
+        sites.cluster_uid = (await self._kube.get(NAMESPACES, None, "kube-system"))["metadata"]["uid"]
+        gate = Gate(self._kube, tokens, self._registry, sites, self._jobs, self._queue, self._events)
+        await self._serve(gate.application(), self._settings.gate_listen, self._tls())
+        await self._relist()
+        self._listed = True
+        reconciler = Reconciler(self._kube, self._jobs, sites, self._queue, self._events, self._settings.poll_interval)
+        for number in range(self._settings.workers):
+            self._spawn(self._work(reconciler), f"worker {number}")
+        self._spawn(self._events.run(), "events")
+        self._spawn(self._relist_for_ever(), "relist")
+        if self._settings.elect:
+            own = self._settings
+            self._elector = Elector(
+                self._kube, own.own_namespace, own.lease_name, own.identity, own.lease_duration, self._lead
+            )
+            self._spawn(self._elector.run(), "elector")
+        else:
+            self._lead(True)
+
+    async def stop(self) -> None:
+        """Finish the steps under way, give the lease back, go. The external jobs are left as they are."""
+        self._stopping = True
+        if self._sites is not None:
+            self._sites.leading = False
+        workers = [task for task in self._tasks if task.get_name().startswith("worker")]
+        for task in workers:
+            task.cancel()
+        await asyncio.wait(workers, timeout=5.0) if workers else None
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._sites is not None:
+            await self._sites.aclose()
+        for runner in self._runners:
+            await runner.cleanup()
+        await self._kube.aclose()
+
+    def _spawn(self, coroutine: Coroutine[None, None, None], name: str) -> None:
+        self._tasks.append(asyncio.create_task(coroutine, name=name))
+
+    def _lead(self, leading: bool) -> None:
+        if self._sites is None:
+            return
+        self._sites.lead(leading)
+        if leading:
+            for uid, _ in self._jobs:
+                self._queue.add(uid)
+
+    async def _work(self, reconciler: Reconciler) -> None:
+        """One worker. Being cancelled, it finishes the job in its hands."""
+        while True:
+            uid = await self._queue.get()
+            try:
+                if self._sites is not None and self._sites.leading:
+                    step = asyncio.ensure_future(reconciler.reconcile(uid))
+                    try:
+                        await asyncio.shield(step)
+                    except asyncio.CancelledError:
+                        await step
+                        raise
+            finally:
+                self._queue.done(uid)
+
+    # --- what the watch brings ------------------------------------------------------------------------
+
+    def job_seen(self, kind: str | None, raw: Object) -> None:
+        """A DurableJob was listed, added, changed (None, ADDED, MODIFIED) or DELETED."""
+        uid = raw["metadata"]["uid"]
+        if kind == "DELETED":
+            self._jobs.remove(uid)
+            self._queue.forget(uid)
+        elif self._jobs.put(raw) is not None:
+            self._queue.add(uid)
+
+    async def backend_seen(self, kind: str | None, raw: Object) -> None:
+        """The same of a backend."""
+        if self._sites is None:
+            return
+        if kind == "DELETED":
+            meta = raw["metadata"]
+            await self._sites.remove((raw["kind"], meta.get("namespace", ""), meta["name"]))
+        else:
+            await self._sites.put(raw)
+
+    async def _relist_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.relist_interval)
+            try:
+                await self._relist()
+            except KubernetesError as error:
+                log.warning("periodic list failed: %s", error)
+
+    async def _relist(self) -> None:
+        """Take in everything, and drop what is gone: after a 410 the watch lists again, but tells no deletions."""
+        if self._sites is None:
+            return
+        namespaces: tuple[str | None, ...] = self._settings.namespaces or (None,)
+        async for raw in self._kube.pages(CLUSTER_BACKENDS, None):
+            await self._sites.put({"kind": "ClusterJobBackend", **raw})
+        before = {uid for uid, _ in self._jobs}
+        seen: set[str] = set()
+        for namespace in namespaces:
+            async for raw in self._kube.pages(BACKENDS, namespace):
+                await self._sites.put({"kind": "JobBackend", **raw})
+            async for raw in self._kube.pages(JOBS, namespace):
+                seen.add(raw["metadata"]["uid"])
+                self.job_seen(None, {"kind": "DurableJob", "apiVersion": f"{JOBS.prefix[6:]}", **raw})
+        for uid in before - seen:
+            self._jobs.remove(uid)
+            self._queue.forget(uid)
+        counts = Counter(e.job.status.state.value if e.job.status else "Pending" for _, e in self._jobs)
+        metrics.JOBS.clear()
+        for state, number in counts.items():
+            metrics.JOBS.labels(state=state).set(number)
+        metrics.PARKED.set(sum(entry.parked for _, entry in self._jobs))
+
+    async def _wait_for_crds(self) -> None:
+        told = False
+        while True:
+            try:
+                for resource in (JOBS, BACKENDS, CLUSTER_BACKENDS):
+                    async for _ in self._kube.pages(resource, (self._settings.namespaces or (None,))[0]):
+                        break
+            except NotFound:
+                if not told:
+                    log.warning("the CRDs are not installed (kubectl apply -f crds/): waiting for them")
+                told = True
+            except KubernetesError as error:
+                log.warning("the Kubernetes API: %s", error)
+            else:
+                return
+            await asyncio.sleep(CRD_PATIENCE)
+
+    # --- listeners ------------------------------------------------------------------------------------
+
+    def _tls(self) -> ssl.SSLContext | None:
+        if not self._settings.gate_tls_cert:
+            return None
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(self._settings.gate_tls_cert, self._settings.gate_tls_key)
+        return context
+
+    async def _serve(self, app: web.Application, address: str, tls: ssl.SSLContext | None) -> None:
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        host, _, port = address.rpartition(":")
+        await web.TCPSite(runner, host.strip("[]"), int(port), ssl_context=tls).start()
+        self._runners.append(runner)
+
+    def _health(self) -> web.Application:
+        async def healthz(_: web.Request) -> web.Response:
+            dead = [t.get_name() for t in self._tasks if t.done()] if not self._stopping else []
+            return web.Response(status=500 if dead else 200, text=f"ended: {dead}\n" if dead else "ok\n")
+
+        async def readyz(_: web.Request) -> web.Response:
+            # Not "is it the leader": a standby serves the gate as well.
+            return web.Response(status=200 if self._listed else 503, text="ok\n" if self._listed else "listing\n")
+
+        async def scrape(_: web.Request) -> web.Response:
+            return web.Response(body=generate_latest(metrics.REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+        app = web.Application()
+        app.router.add_get("/healthz", healthz)
+        app.router.add_get("/readyz", readyz)
+        app.router.add_get("/metrics", scrape)
+        return app

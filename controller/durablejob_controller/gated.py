@@ -1,0 +1,137 @@
+"""Decisions about an attempt whose program asks the start gate for leave: an open claim, and the winner."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from durablejob_api.job import DurableJob
+from durablejob_api.status import Claim, Current, Outcome, Reservation, State
+from durablejob_controller import reasons
+from durablejob_controller.backends.contract import Identity, Phase, Run, Verdict
+from durablejob_controller.claims import wishes_end
+from durablejob_controller.reasons import Why
+from durablejob_controller.record import advanced, next_claim
+from durablejob_controller.steps import (
+    REPORTED,
+    active,
+    end,
+    inform,
+    is_recorded,
+    judge,
+    overdue,
+    unanswered,
+    with_detail,
+)
+from durablejob_controller.views import Decision, LookUp, Record, Seen, Site, Submit, Unguard, Wait
+
+MAX_UNSTARTED_CLAIMS = 5
+LOST_GRACE = 60.0
+"""Seconds for which a run that was healthy may be unknown before it counts as lost."""
+QUEUED_GRACE = 5.0
+"""Seconds of queueing after which it is worth a write to say so."""
+
+
+def open_claim(
+    job: DurableJob, current: Current, claim: Claim, reservation: Reservation, site: Site, seen: Seen, now: datetime
+) -> Decision:
+    """Nobody has started the program, and whoever would has to ask: every end is safe, in one write."""
+    stopped = stop_unstarted(job, current, now)
+    if stopped is not None:
+        return stopped
+    if seen.rejected is not None:
+        return end(job, current, Outcome.FAILED, Why(seen.rejected.reason, seen.rejected.message), now)
+    if seen.sighting is None:
+        return unanswered(job, current, seen, now)
+    if site.traits.identity is Identity.CLAIM:
+        mine = [run for run in seen.runs if run.claim == claim.number]
+    else:
+        mine = [run for run in seen.runs if run.id == reservation.application_id]
+    alive = next((run for run in mine if run.active), None)
+    if alive is not None:
+        return _queued(job, current, reservation, alive, now)
+    if not seen.fresh:
+        return LookUp()
+    if mine:
+        return _ended_unstarted(job, current, claim, site, mine, now, seen.hold)
+    if site.traits.identity is Identity.CLAIM:
+        return _new_claim(job, current, site, now, seen.hold, unstarted=False)
+    if not seen.confirmed:
+        return LookUp(exactly=True)
+    if seen.sighting.incarnation != reservation.incarnation and not site.traits.remembers:
+        return end(job, current, Outcome.FAILED, reasons.FORGOTTEN_BEFORE_START, now)
+    if site.body_hash != reservation.body_hash:
+        return end(job, current, Outcome.FAILED, reasons.BODY_CHANGED, now)
+    return Wait(seen.hold) if seen.hold > 0 else Submit()
+
+
+def stop_unstarted(job: DurableJob, current: Current, now: datetime) -> Record | None:
+    """The end that is wished or due while the claim is open; it needs no external system."""
+    if wishes_end(job, current.number):
+        return end(job, current, Outcome.CANCELLED, reasons.CANCELLED_BEFORE_START, now)
+    if overdue(job, current, now):
+        return end(job, current, Outcome.FAILED, reasons.DEADLINE, now)
+    return None
+
+
+def _ended_unstarted(
+    job: DurableJob, current: Current, claim: Claim, site: Site, mine: list[Run], now: datetime, hold: float
+) -> Decision:
+    finished = next((run for run in mine if run.verdict is Verdict.SUCCEEDED), None)
+    if finished is not None:
+        # Who is denied leave never ends well: this one was given leave by a record that is no more (rule 4).
+        return end(job, current, Outcome.LOST, reasons.FOUND_WITHOUT_RESERVATION, now, run=finished)
+    run = mine[-1]
+    last = run.message or (run.verdict.value if run.verdict else "ended")
+    if run.reason is not None:
+        return end(job, current, Outcome.FAILED, Why(run.reason, last), now, run=run)
+    if site.traits.identity is Identity.RESERVED_ID:
+        return end(job, current, Outcome.FAILED, reasons.ended_before_start(last), now, run=run)
+    times = claim.unstarted + 1
+    if times >= MAX_UNSTARTED_CLAIMS:
+        return end(job, current, Outcome.FAILED, reasons.gate_unreachable(times, last), now, run=run)
+    return _new_claim(job, current, site, now, hold, unstarted=True)
+
+
+def _new_claim(
+    job: DurableJob, current: Current, site: Site, now: datetime, hold: float, *, unstarted: bool
+) -> Decision:
+    """Submit again under a new claim: the write revokes the old one, whose submission may still be on its way."""
+    if current.reservation is not None and site.body_hash != current.reservation.body_hash:
+        return end(job, current, Outcome.FAILED, reasons.BODY_CHANGED, now)
+    if hold > 0:
+        return Wait(hold)
+    renewed = current.model_copy(update={"claim": next_claim(current, unstarted)})
+    return Record(advanced(job, renewed, State.SUBMITTING, reasons.SUBMITTING, now, reachable=True), then=Submit())
+
+
+def winner(job: DurableJob, current: Current, claim: Claim, seen: Seen, now: datetime) -> Decision:
+    """The claim is won: only the winner's fate counts."""
+    if job.deleting and not wishes_end(job, current.number):
+        return Unguard()  # Orphan: it runs on, and answers to nobody
+    if seen.sighting is None:
+        return unanswered(job, current, seen, now)
+    run = next((r for r in seen.runs if is_recorded(r, claim.driver or "", current)), None)
+    if run is not None and run.active:
+        return active(job, current, run, now)
+    if run is not None and run.verdict is not Verdict.UNKNOWN:
+        outcome, why = judge(job, current, run, now)
+        return end(job, current, outcome, why, now, run=run)
+    if not seen.confirmed:
+        return LookUp(exactly=True)
+    if claim.how in REPORTED:
+        return end(job, current, *REPORTED[claim.how], now, run=run)
+    if seen.lasting < LOST_GRACE:
+        return Wait(LOST_GRACE - seen.lasting)
+    why = reasons.LOST if run is None else with_detail(reasons.LOST_SIGHT, run.message)
+    return end(job, current, Outcome.LOST, why, now, run=run)
+
+
+def _queued(job: DurableJob, current: Current, reservation: Reservation, run: Run, now: datetime) -> Decision:
+    """Accepted, and not started: worth a write only when it lasts, or when there is a reason to give."""
+    age = (now - reservation.at).total_seconds()
+    if age < QUEUED_GRACE:
+        return Wait(QUEUED_GRACE - age)
+    why = reasons.WAITING_FOR_GATE if run.phase is Phase.RUNNING else with_detail(reasons.SUBMITTED, run.message)
+    if run.reason is not None:
+        why = Why(run.reason, run.message or why.message)
+    return inform(job, current, State.SUBMITTED, why, now, run=run, reachable=True)

@@ -1,0 +1,129 @@
+"""kopf's part: the watch, and the process's life. Nothing else in the controller knows kopf.
+
+kopf's handler state, indices, timers and peering give neither compare-and-swap nor the scale; so its
+handlers only pass on what they are told, and kopf never writes anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import kopf
+from kubernetes import client as kubernetes_client
+
+from durablejob_api import GROUP, VERSION
+from durablejob_controller.engine import Engine
+from durablejob_controller.errors import KubernetesError
+from durablejob_controller.kube import bearer
+from durablejob_controller.settings import Settings
+
+
+class Backoffs:
+    """1, 2, 4, 8, 15, 15, … seconds: infinite, and begun anew at each use.
+
+    kopf ends the process when the delays run out, so that an API outage of a minute would stop it.
+    """
+
+    def __iter__(self) -> Iterator[float]:
+        yield from (1, 2, 4, 8)
+        while True:
+            yield 15
+
+
+class NoDiffBase(kopf.DiffBaseStorage):
+    """kopf must not write its annotation into our resources."""
+
+    def fetch(self, *, body: kopf.Body) -> None:
+        return None
+
+    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: Any) -> None:
+        return None
+
+
+def operator_settings() -> kopf.OperatorSettings:
+    """kopf as a mere watcher."""
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.scanning.disabled = True
+    settings.peering.standalone = True
+    settings.persistence.finalizer = f"kopf.{GROUP}/unused"
+    settings.persistence.diffbase_storage = NoDiffBase()
+    settings.queueing.idle_timeout = 0.5  # or a worker stays for each object
+    settings.watching.server_timeout = 300
+    settings.watching.client_timeout = 330
+    settings.watching.inactivity_timeout = 70
+    settings.networking.error_backoffs = Backoffs()
+    settings.process.ultimate_exiting_timeout = 30
+    return settings
+
+
+def registry(
+    engine: Engine, configuration: kubernetes_client.Configuration, loop: asyncio.AbstractEventLoop
+) -> kopf.OperatorRegistry:
+    """The handlers: login, and one per kind of resource; they pass on to the engine's ``loop``."""
+    handlers = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=handlers)
+    def login(**_: Any) -> kopf.ConnectionInfo:
+        scheme, _space, token = bearer(configuration).rpartition(" ")
+        return kopf.ConnectionInfo(
+            server=configuration.host,
+            ca_path=configuration.ssl_ca_cert,
+            insecure=not configuration.verify_ssl,
+            certificate_path=configuration.cert_file,
+            private_key_path=configuration.key_file,
+            scheme=scheme or None,
+            token=token or None,
+        )
+
+    @kopf.on.event(GROUP, VERSION, "durablejobs", registry=handlers)
+    async def job(event: Any, **_: Any) -> None:
+        loop.call_soon_threadsafe(engine.job_seen, event["type"], dict(event["object"]))
+
+    @kopf.on.event(GROUP, VERSION, "jobbackends", registry=handlers)
+    @kopf.on.event(GROUP, VERSION, "clusterjobbackends", registry=handlers)
+    async def backend(event: Any, **_: Any) -> None:
+        asyncio.run_coroutine_threadsafe(engine.backend_seen(event["type"], dict(event["object"])), loop)
+
+    return handlers
+
+
+class Watch:
+    """kopf in a thread of its own.
+
+    When kopf ends, it cancels whatever else runs in its event loop; in a thread it has a loop to itself, does
+    not take the signals, and ours decides in which order things end.
+    """
+
+    def __init__(self, engine: Engine, settings: Settings, configuration: kubernetes_client.Configuration) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._configuration = configuration
+        self._stop = threading.Event()
+
+    async def run(self) -> None:
+        """Watch until cancelled; raises what made kopf end, if it did of itself."""
+        loop = asyncio.get_running_loop()
+        thread = asyncio.ensure_future(asyncio.to_thread(self._watch, loop))
+        try:
+            await asyncio.shield(thread)
+            raise KubernetesError("the watch ended of itself")
+        finally:
+            self._stop.set()
+            await asyncio.wait([thread], timeout=10)
+
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        handlers = registry(self._engine, self._configuration, loop)
+        asyncio.run(
+            kopf.operator(
+                registry=handlers,
+                settings=operator_settings(),
+                standalone=True,
+                clusterwide=not self._settings.namespaces,
+                namespaces=self._settings.namespaces,
+                stop_flag=self._stop,
+            )
+        )

@@ -1,0 +1,184 @@
+"""The DurableJobs as this process last read them, and what it remembers about each meanwhile.
+
+Nothing here is needed for being right: it is lost with the process, and the truth is in the resources. It
+says what was read and asked *when*, which is what makes an answer fresh or stale (protocol rule 6).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from pydantic import ValidationError
+
+from durablejob_api.base import ObjectMeta
+from durablejob_api.job import DurableJob
+from durablejob_api.names import attempt_key
+from durablejob_api.spec import BackendKind, BackendRef, BackendType, DurableJobSpec, PluginWork
+from durablejob_api.status import DurableJobStatus
+from durablejob_controller.backends.contract import Offer, Rejected, Sighting
+from durablejob_controller.kube import Object
+
+Address = tuple[str, str, str]
+"""A backend: (kind, namespace or "", name)."""
+
+
+def describe_errors(error: ValidationError) -> str:
+    """Pydantic's findings in one line: each names the field and what would be right."""
+    parts = []
+    for item in error.errors(include_url=False):
+        where = ".".join(str(part) for part in item["loc"])
+        parts.append(f"{where}: {item['msg']}" if where else str(item["msg"]))
+    return "; ".join(parts)[:900]
+
+
+def address_of(job: DurableJob) -> Address:
+    """The backend that a job names."""
+    ref = job.spec.backend_ref
+    namespace = "" if ref.kind is BackendKind.CLUSTER_JOB_BACKEND else job.metadata.namespace or ""
+    return (ref.kind.value, namespace, ref.name)
+
+
+@dataclass
+class Entry:
+    """One job: the version that was read, and the memory of this process."""
+
+    raw: Object
+    job: DurableJob
+    read: float
+    """Monotonic seconds at which this version was read."""
+    invalid: str | None = None
+    """Why the spec cannot be read; ``job`` then has a stand-in for it."""
+    sighting: Sighting | None = None
+    asked: float = 0.0
+    """Monotonic seconds at which the question was sent that ``sighting`` answers."""
+    exact: bool = False
+    since: float = 0.0
+    """Since when the sighting has been the same."""
+    offer: Offer | None = None
+    rejected: Rejected | None = None
+    doubts: int = 0
+    """Submissions in a row whose fate was unclear."""
+    not_before: float = 0.0
+    """No further submission before this moment."""
+    failures: int = 0
+    parked: bool = False
+    """The API server refused our status write: nothing more is tried until the resource changes."""
+
+    @property
+    def key(self) -> str:
+        return self.job.current.key if self.job.current else attempt_key(self.job.metadata.uid, self.job.spec.attempt)
+
+    @property
+    def unfinished(self) -> bool:
+        current = self.job.current
+        return current is None or current.outcome is None or self.job.spec.attempt > current.number
+
+    def saw(self, sighting: Sighting, asked: float, *, exact: bool) -> None:
+        """Remember an answer; a repeated one keeps its age."""
+        if asked < self.asked:
+            return
+        if self.sighting is None or _gist(self.sighting) != _gist(sighting):
+            self.since = asked
+        self.sighting, self.asked, self.exact = sighting, asked, exact
+
+    def forget_sighting(self) -> None:
+        self.sighting, self.exact = None, False
+
+    def forget_attempt(self) -> None:
+        """Another attempt has begun: what was learnt is about the one before."""
+        self.forget_sighting()
+        self.asked = self.not_before = 0.0
+        self.offer = self.rejected = None
+        self.doubts = 0
+
+
+def _gist(sighting: Sighting) -> object:
+    return [(run.id, run.phase, run.verdict, run.started_time) for run in sighting.runs]
+
+
+def parse(raw: Object) -> tuple[DurableJob, str | None]:
+    """The job, and why its spec is invalid if it is; one bad object must not stop the others."""
+    try:
+        return DurableJob.model_validate(raw), None
+    except ValidationError as error:
+        reason = describe_errors(error)
+    ref = BackendRef(kind=BackendKind.JOB_BACKEND, name="invalid", type=BackendType.PLUGIN)
+    attempt = raw.get("spec", {}).get("attempt", 1) if isinstance(raw.get("spec"), dict) else 1
+    spec = DurableJobSpec(backend_ref=ref, plugin=PluginWork(), attempt=attempt if isinstance(attempt, int) else 1)
+    try:
+        status = DurableJobStatus.model_validate(raw["status"]) if raw.get("status") else None
+    except ValidationError:
+        status = None
+    return DurableJob(metadata=ObjectMeta.model_validate(raw["metadata"]), spec=spec, status=status), reason
+
+
+@dataclass
+class Jobs:
+    """All jobs, by uid."""
+
+    _entries: dict[str, Entry] = field(default_factory=dict)
+    _by_key: dict[str, str] = field(default_factory=dict)
+    _unfinished: dict[Address, set[str]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[tuple[str, Entry]]:
+        return iter(list(self._entries.items()))
+
+    def get(self, uid: str) -> Entry | None:
+        return self._entries.get(uid)
+
+    def uid_of(self, key: str) -> str | None:
+        return self._by_key.get(key)
+
+    def users(self, address: Address) -> set[str]:
+        """uids of the unfinished jobs that name this backend."""
+        return self._unfinished.get(address, set())
+
+    def put(self, raw: Object) -> Entry | None:
+        """Take in a version; None when a newer one is known already."""
+        meta = raw["metadata"]
+        uid = meta["uid"]
+        old = self._entries.get(uid)
+        if old is not None and not _newer(meta.get("resourceVersion"), old.raw["metadata"].get("resourceVersion")):
+            return None
+        job, invalid = parse(raw)
+        now = time.monotonic()
+        if old is None:
+            entry = self._entries[uid] = Entry(raw, job, now, invalid)
+        else:
+            self._unindex(uid, old)
+            entry, key = old, old.key
+            entry.raw, entry.job, entry.read, entry.invalid = raw, job, now, invalid
+            entry.parked = False
+            if entry.key != key:
+                entry.forget_attempt()
+        self._by_key[entry.key] = uid
+        if entry.unfinished:
+            self._unfinished.setdefault(address_of(job), set()).add(uid)
+        return entry
+
+    def remove(self, uid: str) -> None:
+        entry = self._entries.pop(uid, None)
+        if entry is not None:
+            self._unindex(uid, entry)
+
+    def _unindex(self, uid: str, entry: Entry) -> None:
+        self._by_key.pop(entry.key, None)
+        address = address_of(entry.job)
+        users = self._unfinished.get(address)
+        if users is not None:
+            users.discard(uid)
+            if not users:
+                del self._unfinished[address]
+
+
+def _newer(new: str | None, old: str | None) -> bool:
+    """Whether this version came later. They are numbers in every real API server; else every version is taken."""
+    try:
+        return int(new or "") > int(old or "")
+    except ValueError:
+        return new != old

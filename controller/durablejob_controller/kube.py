@@ -1,0 +1,191 @@
+"""The Kubernetes API as the controller needs it: a few verbs, one error map, optimistic locking everywhere.
+
+Credentials come from the ``kubernetes`` package, which knows every form that kubectl knows (exec plugins,
+rotating tokens); the calls are made with httpx, so that thousands of them share a few connections.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import ssl
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from kubernetes import client as kubernetes_client
+from kubernetes import config as kubernetes_config
+
+from durablejob_api import GROUP, VERSION
+from durablejob_controller import metrics
+from durablejob_controller.errors import Conflict, KubernetesError, KubernetesUnavailable, NotFound, Refused
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """Where the objects of one kind live."""
+
+    prefix: str
+    plural: str
+    namespaced: bool = True
+
+    def path(self, namespace: str | None, name: str | None = None, subresource: str | None = None) -> str:
+        parts = [self.prefix]
+        if self.namespaced and namespace is not None:
+            parts += ["namespaces", namespace]
+        parts.append(self.plural)
+        parts += [part for part in (name, subresource) if part is not None]
+        return "/".join(parts)
+
+
+_OURS = f"/apis/{GROUP}/{VERSION}"
+JOBS = Resource(_OURS, "durablejobs")
+BACKENDS = Resource(_OURS, "jobbackends")
+CLUSTER_BACKENDS = Resource(_OURS, "clusterjobbackends", namespaced=False)
+SECRETS = Resource("/api/v1", "secrets")
+NAMESPACES = Resource("/api/v1", "namespaces", namespaced=False)
+EVENTS = Resource("/apis/events.k8s.io/v1", "events")
+LEASES = Resource("/apis/coordination.k8s.io/v1", "leases")
+
+MERGE_PATCH = "application/merge-patch+json"
+
+
+def load_configuration(kubeconfig: str | None, context: str | None) -> kubernetes_client.Configuration:
+    """Credentials from the pod's service account, or from a kubeconfig; raises ``KubernetesError``."""
+    configuration = kubernetes_client.Configuration()
+    try:
+        if kubeconfig is None and context is None:
+            with contextlib.suppress(kubernetes_config.ConfigException):
+                kubernetes_config.load_incluster_config(client_configuration=configuration)
+                return configuration
+        kubernetes_config.load_kube_config(config_file=kubeconfig, context=context, client_configuration=configuration)
+    except (kubernetes_config.ConfigException, OSError) as error:
+        raise KubernetesError(f"no usable Kubernetes credentials: {error}") from error
+    return configuration
+
+
+def bearer(configuration: kubernetes_client.Configuration) -> str:
+    """The Authorization header; asked anew for each request, as the package refreshes tokens that expire."""
+    return str(configuration.get_api_key_with_prefix("BearerToken", alias="authorization") or "")
+
+
+def _tls(configuration: kubernetes_client.Configuration) -> ssl.SSLContext | bool:
+    if not configuration.host.startswith("https"):
+        return False
+    context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
+    if not configuration.verify_ssl:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if configuration.cert_file:
+        context.load_cert_chain(configuration.cert_file, configuration.key_file)
+    return context
+
+
+class Kube:
+    """A client. All methods raise ``KubernetesError`` and its kinds, nothing else."""
+
+    def __init__(self, configuration: kubernetes_client.Configuration, timeout: float = 10.0) -> None:
+        self._configuration = configuration
+        self._client = httpx.AsyncClient(
+            base_url=configuration.host,
+            verify=_tls(configuration),
+            timeout=timeout,
+            follow_redirects=False,  # the token is for the API server only
+            trust_env=False,
+            limits=httpx.Limits(max_connections=32, max_keepalive_connections=32, keepalive_expiry=60),
+            headers={"User-Agent": "durablejob-controller"},
+        )
+
+    async def aclose(self) -> None:
+        await self._client.aclose()
+
+    async def get(self, resource: Resource, namespace: str | None, name: str) -> Object:
+        """A quorum read: no resourceVersion is sent, so that the answer is not from a stale cache."""
+        return await self._call("GET", resource.path(namespace, name))
+
+    async def pages(self, resource: Resource, namespace: str | None) -> AsyncIterator[Object]:
+        """All objects, page by page; the list is consistent as of its first page."""
+        token: str | None = None
+        while True:
+            params = {"limit": "500"} | ({"continue": token} if token else {})
+            page = await self._call("GET", resource.path(namespace), params=params)
+            for item in page.get("items", ()):
+                yield item
+            token = page.get("metadata", {}).get("continue")
+            if not token:
+                return
+
+    async def create(self, resource: Resource, namespace: str | None, body: Object) -> Object:
+        return await self._call("POST", resource.path(namespace), body=body)
+
+    async def replace(self, resource: Resource, body: Object, subresource: str | None = None) -> Object:
+        """PUT: the resourceVersion in ``body`` makes it a compare-and-swap; ``Conflict`` when it lost."""
+        meta = body["metadata"]
+        if not meta.get("resourceVersion"):
+            raise KubernetesError("a compare-and-swap needs a resourceVersion")
+        path = resource.path(meta.get("namespace"), meta["name"], subresource)
+        return await self._call("PUT", path, body=body)
+
+    async def patch_metadata(self, resource: Resource, meta: Mapping[str, Any], changes: Object) -> Object:
+        """Change metadata of the very version that ``meta`` is of; ``Conflict`` when it is another by now."""
+        body = {"metadata": {"uid": meta["uid"], "resourceVersion": meta["resourceVersion"], **changes}}
+        path = resource.path(meta.get("namespace"), meta["name"])
+        return await self._call("PATCH", path, body=body, content_type=MERGE_PATCH)
+
+    async def delete(self, resource: Resource, meta: Mapping[str, Any]) -> None:
+        """Delete this very version of this very object."""
+        preconditions = {"uid": meta["uid"], "resourceVersion": meta["resourceVersion"]}
+        path = resource.path(meta.get("namespace"), meta["name"])
+        await self._call("DELETE", path, body={"preconditions": preconditions})
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        body: Object | None = None,
+        content_type: str = "application/json",
+    ) -> Object:
+        headers = {"Accept": "application/json"}
+        token = bearer(self._configuration)
+        if token:
+            headers["Authorization"] = token
+        content = None
+        if body is not None:
+            headers["Content-Type"] = content_type
+            content = json.dumps(body).encode()
+        began = time.perf_counter()
+        code = "error"
+        try:
+            response = await self._client.request(method, path, params=params, content=content, headers=headers)
+            code = str(response.status_code)
+        except httpx.HTTPError as error:
+            raise KubernetesUnavailable(f"{method} {path}: {type(error).__name__}: {error}") from error
+        finally:
+            metrics.REST_REQUESTS.labels(code=code, method=method).inc()
+            metrics.REST_SECONDS.labels(verb=method).observe(time.perf_counter() - began)
+        return _answer(method, path, response)
+
+
+def _answer(method: str, path: str, response: httpx.Response) -> Object:
+    status = response.status_code
+    try:
+        body = response.json()
+    except ValueError:
+        body = None
+    if status < 300 and isinstance(body, dict):
+        return body
+    message = str(body.get("message", "")) if isinstance(body, dict) else ""
+    text = f"{method} {path}: {status} {message or response.reason_phrase}"
+    if status == 409:
+        raise Conflict(text, status)
+    if status in (404, 410):
+        raise NotFound(text, status)
+    if status in (400, 401, 403, 405, 413, 415, 422):
+        raise Refused(message or text, status)
+    raise KubernetesUnavailable(text, status)

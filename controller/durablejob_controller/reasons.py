@@ -1,0 +1,118 @@
+"""Every reason and message that a user can read in a condition, an event or a task's log.
+
+One place, so that the words stay the same everywhere and each says what to do next. A reason is one
+CamelCase word for machines; the message is for the person who was woken up.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Why(NamedTuple):
+    """A reason and its message."""
+
+    reason: str
+    message: str
+
+
+SUSPENDED = Why("Suspended", "spec.suspend is true: set it to false to start the job.")
+NEXT_ATTEMPT = Why("NextAttempt", "The last attempt has ended, and the next one was asked for.")
+SUBMITTING = Why("Submitting", "Reserved and recorded; the submission is on its way.")
+SUBMITTED = Why("Submitted", "The external system has accepted the job.")
+WAITING_FOR_GATE = Why("WaitingForStart", "The driver is up and asks the start gate for leave.")
+RUNNING = Why("Running", "The program is running.")
+SUCCEEDED = Why("Succeeded", "The program ended successfully.")
+RETURNED = Why(
+    "Succeeded",
+    "The program returned, as the driver itself reported last; the external system no longer knows how it ended.",
+)
+THREW = Why(
+    "ProgramFailed",
+    "The program threw an exception, as the driver itself reported last; see the driver's stderr.",
+)
+PROGRAM_FAILED = Why("ProgramFailed", "The program failed; see the driver's stderr for the exception or exit code.")
+KILLED = Why("Killed", "The run was killed in the external system, not by durablejob.")
+DELETED_EXTERNALLY = Why("DeletedExternally", "The run was deleted in the external system, not by durablejob.")
+CANCELLED_BEFORE_START = Why("Cancelled", "Cancelled before the program started; it can no longer start.")
+CANCELLED = Why("Cancelled", "Cancelled: the run was killed.")
+CANCELLING = Why("Cancelling", "The end of the run was requested; waiting until the external system confirms it.")
+DEADLINE = Why("DeadlineExceeded", "spec.activeDeadlineSeconds have passed since the submission.")
+BODY_CHANGED = Why(
+    "BodyChanged",
+    "What would be submitted now differs from what was reserved (a new controller version, or edited defaults of the "
+    "backend); nothing was started. Retry the job to submit the new form.",
+)
+FORGOTTEN_BEFORE_START = Why(
+    "ForgottenBeforeStart",
+    "The external system restarted without memory before the program started; it can no longer start. Retry the job.",
+)
+CLOSED_BEFORE_START = Why(
+    "ClosedBeforeStart",
+    "The submission was given up before the program started; it can no longer start. Retry the job.",
+)
+LOST = Why(
+    "Lost",
+    "The external system accepted the job and no longer knows it, and the program has not reported its end. It may "
+    "still be running: look before you run it again.",
+)
+LOST_SIGHT = Why(
+    "LostSight",
+    "The external system lost sight of the run (a dead worker or node), and the program has not reported its end. It "
+    "may still be running: look before you run it again.",
+)
+FOREIGN_RUN = Why(
+    "ForeignRun",
+    "The external system knows another run under this job's id; of the run that was recorded nothing is known.",
+)
+REFUSED_COPY = Why("RefusedCopy", "Only a copy that the fence turned away is known; of an earlier run nothing is.")
+FOUND_WITHOUT_RESERVATION = Why(
+    "FoundWithoutReservation",
+    "The external system knows a run of this attempt that this resource does not (was etcd restored from a backup?). "
+    "It is never submitted again: see what the run did, then raise spec.attempt with spec.acceptLost.",
+)
+
+
+def backend_not_found(kind: str, name: str, namespace: str) -> Why:
+    where = f" in namespace {namespace}" if kind == "JobBackend" else ""
+    return Why("BackendNotFound", f"There is no {kind} {name}{where}: create it, or correct spec.backendRef.")
+
+
+def backend_not_allowed(name: str, namespace: str) -> Why:
+    return Why(
+        "BackendNotAllowed",
+        f"ClusterJobBackend {name} does not admit namespace {namespace}: ask its administrator to add it to "
+        "spec.namespaces.",
+    )
+
+
+def backend_type_mismatch(name: str, declared: str, actual: str) -> Why:
+    return Why("BackendTypeMismatch", f"spec.backendRef.type is {declared}, but backend {name} is of type {actual}.")
+
+
+def backend_not_ready(name: str, reason: str, message: str) -> Why:
+    return Why("BackendNotReady", f"Backend {name} is not ready ({reason}): {message}")
+
+
+def backend_replaced(name: str) -> Why:
+    return Why(
+        "BackendReplaced",
+        f"Backend {name} is not the one that the reservation was made with (another uid, type or clusterID): "
+        "nothing is submitted to it. Restore the backend, or delete this job.",
+    )
+
+
+def backend_unreachable(message: str) -> Why:
+    return Why("BackendUnreachable", f"The external system gives no usable answer: {message}")
+
+
+def gate_unreachable(times: int, last: str) -> Why:
+    return Why(
+        "GateUnreachable",
+        f"{times} drivers ended before they were given leave to start the program. Can the workers reach the gate's "
+        f"URL? See the drivers' stderr. The last one: {last}",
+    )
+
+
+def ended_before_start(message: str) -> Why:
+    return Why("EndedBeforeStart", f"The run ended before the program started: {message}")

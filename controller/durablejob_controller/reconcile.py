@@ -1,0 +1,327 @@
+"""Reconciles one job: look, decide, do one thing, and again, until there is nothing to do but wait.
+
+All decisions are ``decide``'s. What is here carries them out, knows what was asked when, and turns every
+error into "again later": an error may delay a job, and never decides about it.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import time
+from datetime import UTC, datetime
+
+from durablejob_api import FINALIZER
+from durablejob_api.spec import SparkWork
+from durablejob_api.status import DurableJobStatus
+from durablejob_controller import metrics
+from durablejob_controller.backends.contract import Accepted, Answer, Backend, Rejected, Submission, Unclear
+from durablejob_controller.decide import decide
+from durablejob_controller.errors import (
+    BackendError,
+    Conflict,
+    DurableJobError,
+    KubernetesError,
+    NotFound,
+    Refused,
+)
+from durablejob_controller.events import EventRecorder, Transition
+from durablejob_controller.jobs import Entry, Jobs
+from durablejob_controller.kube import JOBS, SECRETS, Kube
+from durablejob_controller.queue import WorkQueue
+from durablejob_controller.reasons import Why
+from durablejob_controller.sites import Sites
+from durablejob_controller.views import (
+    Close,
+    Decision,
+    Delete,
+    Guard,
+    Kill,
+    LookUp,
+    NoSite,
+    Record,
+    Release,
+    Reserve,
+    Seen,
+    Site,
+    Submit,
+    Unguard,
+    Wait,
+)
+
+log = logging.getLogger(__name__)
+
+MAX_STEPS = 20
+"""Steps in one go; a job that wants more has its turn again after the others."""
+
+
+def backoff(times: int, first: float = 0.5, most: float = 30.0) -> float:
+    """Seconds before try number ``times`` + 1."""
+    return float(min(most, first * 2 ** min(times, 16)))
+
+
+class Reconciler:
+    """Carries out decisions."""
+
+    def __init__(
+        self, kube: Kube, jobs: Jobs, sites: Sites, queue: WorkQueue, events: EventRecorder, poll_interval: float
+    ) -> None:
+        self._kube = kube
+        self._jobs = jobs
+        self._sites = sites
+        self._queue = queue
+        self._events = events
+        self._poll_interval = poll_interval
+
+    async def reconcile(self, uid: str) -> None:
+        """Bring one job as far as it goes. Raises nothing: what goes wrong is tried again later."""
+        entry = self._jobs.get(uid)
+        if entry is None or entry.parked:
+            return
+        metrics.RECONCILES.inc()
+        try:
+            with metrics.RECONCILE_SECONDS.time():
+                for _ in range(MAX_STEPS):
+                    if not await self._step(uid, entry):
+                        break
+                else:
+                    self._queue.add_after(uid, self._poll_interval)
+            entry.failures = 0
+        except Conflict:
+            await self._read_again(uid, entry)
+        except NotFound as error:
+            log.debug("%s: %s", entry.job.metadata.name, error)
+            await self._read_again(uid, entry)
+        except DurableJobError as error:
+            self._later(uid, entry, error)
+            log.warning("%s: %s: %s", entry.job.metadata.name, type(error).__name__, error, extra=_extra(entry))
+        except Exception as error:  # one bad object never stops the rest
+            self._later(uid, entry, error)
+            log.exception("%s: unexpected error", entry.job.metadata.name, extra=_extra(entry))
+
+    def _later(self, uid: str, entry: Entry, error: Exception) -> None:
+        metrics.RECONCILE_ERRORS.labels(error=type(error).__name__).inc()
+        self._queue.add_after(uid, backoff(entry.failures))
+        entry.failures += 1
+
+    async def _read_again(self, uid: str, entry: Entry) -> None:
+        meta = entry.raw["metadata"]
+        try:
+            raw = await self._kube.get(JOBS, meta["namespace"], meta["name"])
+        except NotFound:
+            self._jobs.remove(uid)
+            return
+        except KubernetesError as error:
+            self._later(uid, entry, error)
+            return
+        if raw["metadata"]["uid"] != uid:
+            self._jobs.remove(uid)
+        self._jobs.put(raw)
+        self._queue.add(raw["metadata"]["uid"])
+
+    # --- one step ----------------------------------------------------------------------------------
+
+    async def _step(self, uid: str, entry: Entry) -> bool:
+        """Decide and do one thing; True: decide again at once."""
+        site: Site | NoSite
+        if entry.invalid is not None:
+            site = NoSite(Why("InvalidSpec", f"spec: {entry.invalid}"), final=True)
+        else:
+            site = await self._sites.site(entry.job, entry.key)
+        decision = decide(entry.job, site, self._seen(entry), datetime.now(UTC).replace(microsecond=0))
+        log.debug("%s: %s", entry.job.metadata.name, decision, extra=_extra(entry))
+        return await self._carry_out(uid, entry, decision)
+
+    def _seen(self, entry: Entry) -> Seen:
+        found = self._sites.entry(entry.job)
+        poller = found.poller if found is not None else None
+        if poller is not None and poller.last is not None and poller.last.sent > entry.asked:
+            entry.saw(poller.last.sighting(entry.key), poller.last.sent, exact=False)
+        fresh = entry.sighting is not None and entry.asked >= entry.read
+        now = time.monotonic()
+        return Seen(
+            sighting=entry.sighting,
+            fresh=fresh,
+            confirmed=fresh and entry.exact,
+            lasting=now - entry.since if entry.sighting is not None else 0.0,
+            offer=entry.offer,
+            rejected=entry.rejected,
+            hold=max(0.0, entry.not_before - now),
+            trouble=poller.trouble if poller is not None and entry.sighting is None else None,
+        )
+
+    async def _carry_out(self, uid: str, entry: Entry, decision: Decision) -> bool:
+        match decision:
+            case Wait(seconds=seconds):
+                if seconds is not None:
+                    self._queue.add_after(uid, seconds)
+                return False
+            case Record(status=status, then=then):
+                if not await self._record(entry, status):
+                    return False
+                return True if then is None else await self._carry_out(uid, entry, then)
+            case LookUp(exactly=exactly):
+                return await self._look_up(uid, entry, exactly)
+            case Guard() | Unguard() | Delete():
+                return await self._mark(entry, decision)
+            case Submit():
+                return await self._submit(uid, entry)
+            case Reserve():
+                entry.offer = await self._backend(entry).reserve(entry.job, entry.key)
+                return True
+            case Kill(run=run):
+                await self._backend(entry).kill(run)
+                self._queue.add_after(uid, self._poll_interval)
+                return False
+            case Close() | Release():
+                verb = "close" if isinstance(decision, Close) else "release"
+                current = entry.job.current
+                if current is not None:
+                    await getattr(self._backend(entry), verb)(entry.job, current)
+                return await self._look_up(uid, entry, exactly=True)
+
+    def _backend(self, entry: Entry) -> Backend:
+        found = self._sites.entry(entry.job)
+        if found is None or found.backend is None:
+            raise BackendError(f"backend {entry.job.spec.backend_ref.name} has just gone")
+        return found.backend
+
+    # --- towards Kubernetes ---------------------------------------------------------------------------
+
+    async def _record(self, entry: Entry, status: DurableJobStatus) -> bool:
+        """The compare-and-swap. False: the API server refuses this write for good, and the job is parked."""
+        old = entry.job
+        body = {**entry.raw, "status": status.to_api()}
+        try:
+            raw = await self._kube.replace(JOBS, body, "status")
+        except Refused as error:
+            entry.parked = True
+            metrics.STATUS_WRITES.labels(result="refused").inc()
+            log.exception("%s: parked, the API server refuses our status", old.metadata.name, extra=_extra(entry))
+            note = f"A status write was refused; nothing more is tried until the resource changes: {error}"
+            self._events.post(old, Transition("Parked", note[:1024], warning=True, action="Park"))
+            return False
+        except Conflict:
+            metrics.STATUS_WRITES.labels(result="conflict").inc()
+            raise
+        metrics.STATUS_WRITES.labels(result="ok").inc()
+        entry.offer = entry.rejected = None
+        self._jobs.put(raw)
+        self._events.transition(old, old.status, status)
+        note_transition(entry, old.status, status)
+        return True
+
+    async def _mark(self, entry: Entry, decision: Decision) -> bool:
+        meta = entry.raw["metadata"]
+        finalizers = [name for name in meta.get("finalizers", ()) if name != FINALIZER]
+        if isinstance(decision, Delete):
+            await self._kube.delete(JOBS, meta)
+            return False
+        if isinstance(decision, Guard):
+            self._jobs.put(await self._kube.patch_metadata(JOBS, meta, {"finalizers": [*finalizers, FINALIZER]}))
+            return True
+        await self._kube.patch_metadata(JOBS, meta, {"finalizers": finalizers})
+        return False
+
+    async def _secrets(self, entry: Entry) -> dict[tuple[str, str], str] | Rejected:
+        """Values of the Secrets that the work names, in the job's own namespace."""
+        work = entry.job.spec.work
+        refs = [v.value_from.secret_key_ref for v in work.env if v.value_from] if isinstance(work, SparkWork) else []
+        values: dict[tuple[str, str], str] = {}
+        for ref in refs:
+            try:
+                secret = await self._kube.get(SECRETS, entry.job.metadata.namespace, ref.name)
+                values[ref.name, ref.key] = base64.b64decode(secret["data"][ref.key], validate=True).decode()
+            except NotFound:
+                return Rejected("SecretNotFound", f"spec.spark.env: there is no Secret {ref.name} in this namespace")
+            except (KeyError, TypeError, ValueError):
+                return Rejected("SecretNotFound", f"spec.spark.env: Secret {ref.name} has no text under key {ref.key}")
+        return values
+
+    # --- towards the external system ------------------------------------------------------------------
+
+    async def _look_up(self, uid: str, entry: Entry, exactly: bool) -> bool:
+        found = self._sites.entry(entry.job)
+        if found is None or found.poller is None:
+            self._queue.add_after(uid, self._poll_interval)
+            return False
+        try:
+            if exactly:
+                sent = time.monotonic()
+                sighting = await self._backend(entry).look_up(entry.key, entry.job.current)
+            else:
+                taken = await found.poller.fresh()
+                sent, sighting = taken.sent, taken.sighting(entry.key)
+        except BackendError as error:
+            log.debug("%s: no usable answer: %s", entry.job.metadata.name, error, extra=_extra(entry))
+            self._queue.add_after(uid, self._poll_interval)
+            if found.poller.trouble is None:
+                return False
+            entry.forget_sighting()
+            return True  # once more, so that the job says what is wrong
+        entry.saw(sighting, sent, exact=exactly)
+        return True
+
+    async def _submit(self, uid: str, entry: Entry) -> bool:
+        backend = self._backend(entry)
+        answer = await self._send(entry, backend)
+        kind = type(answer).__name__.lower()
+        metrics.SUBMISSIONS.labels(backend=entry.job.spec.backend_ref.name, outcome=kind).inc()
+        if isinstance(answer, Accepted):
+            entry.doubts = 0
+            self._queue.add_after(uid, self._poll_interval)
+            return False
+        if isinstance(answer, Rejected):
+            entry.rejected = answer
+            return True
+        entry.not_before = time.monotonic() + backoff(entry.doubts)
+        entry.doubts += 1
+        log.warning("%s: submission unclear: %s", entry.job.metadata.name, answer.message, extra=_extra(entry))
+        return True
+
+    async def _send(self, entry: Entry, backend: Backend) -> Answer:
+        current = entry.job.current
+        if current is None or current.reservation is None:
+            raise BackendError("nothing is reserved")
+        if backend.body_hash(entry.job, current.key) != current.reservation.body_hash:
+            return Unclear("not sent: it is no longer what was reserved")
+        secrets = await self._secrets(entry)
+        if isinstance(secrets, Rejected):
+            return secrets
+        began = time.monotonic()
+        try:
+            return await backend.submit(Submission(entry.job, current, secrets))
+        except BackendError as error:
+            return Unclear(str(error))
+        finally:
+            name = entry.job.spec.backend_ref.name
+            metrics.BACKEND_SECONDS.labels(backend=name, verb="submit").observe(time.monotonic() - began)
+
+
+def note_transition(entry: Entry, old: DurableJobStatus | None, new: DurableJobStatus) -> None:
+    """Log and count a transition that has been written."""
+    if old is not None and old.state is new.state:
+        return
+    why = new.current.reason if new.current else None
+    log.info("%s: %s (%s)", entry.job.metadata.name, new.state.value, why, extra=_extra(entry))
+    current = new.current
+    if current is not None and current.outcome is not None and current.reservation is not None and current.finished_at:
+        seconds = (current.finished_at - current.reservation.at).total_seconds()
+        name = entry.job.spec.backend_ref.name
+        metrics.JOB_SECONDS.labels(backend=name, outcome=current.outcome.value).observe(seconds)
+
+
+def _extra(entry: Entry) -> dict[str, object]:
+    """What every log line about a job carries."""
+    job = entry.job
+    labels = job.metadata.labels
+    return {
+        "job": job.metadata.name,
+        "namespace": job.metadata.namespace,
+        "uid": job.metadata.uid,
+        "attempt": job.current.number if job.current else job.spec.attempt,
+        "externalID": job.status.external_id if job.status else None,
+        "dag": labels.get("durablejob.io/dag-id"),
+        "task": labels.get("durablejob.io/task-id"),
+        "run": labels.get("durablejob.io/run-id"),
+    }

@@ -1,0 +1,128 @@
+"""Settings of the controller: command line first, then environment (``DURABLEJOB_*``), then defaults."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from durablejob_api import GROUP
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How this process runs. Times are in seconds."""
+
+    kubeconfig: str | None = None
+    context: str | None = None
+    namespaces: tuple[str, ...] = ()
+    """Namespaces to watch; none: all."""
+    own_namespace: str = "default"
+    """Where the lease, the gate's key and the Secrets of ClusterJobBackends lie."""
+    lease_name: str = "durablejob-controller"
+    identity: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
+    elect: bool = True
+    gate_listen: str = "0.0.0.0:9472"
+    gate_url: str = ""
+    """Where drivers reach the gate; default: http(s)://<host name>:<port>."""
+    gate_tls_cert: str | None = None
+    gate_tls_key: str | None = None
+    http_listen: str = "0.0.0.0:8080"
+    """Health and metrics."""
+    workers: int = 16
+    poll_interval: float = 2.0
+    request_timeout: float = 10.0
+    probe_interval: float = 30.0
+    relist_interval: float = 300.0
+    lease_duration: float = 15.0
+    log_level: str = "info"
+    log_format: str = "json"
+
+    @property
+    def public_gate_url(self) -> str:
+        if self.gate_url:
+            return self.gate_url.rstrip("/")
+        scheme = "https" if self.gate_tls_cert else "http"
+        return f"{scheme}://{socket.getfqdn()}:{self.gate_listen.rpartition(':')[2]}"
+
+
+def _address(text: str) -> str:
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdigit() or int(port) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
+    return text
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return value
+
+
+def _parser() -> argparse.ArgumentParser:
+    default = Settings()
+    parser = argparse.ArgumentParser(
+        prog="durablejob-controller",
+        description="Starts external jobs at most once, and keeps their truth in DurableJob resources.",
+        epilog="Every option can also be given in the environment: --gate-url as DURABLEJOB_GATE_URL.",
+    )
+
+    def option(name: str, help_: str, **kwargs: object) -> None:
+        variable = "DURABLEJOB_" + name.removeprefix("--").replace("-", "_").upper()
+        fallback = kwargs.pop("default", None)
+        parser.add_argument(name, help=help_, default=os.environ.get(variable, fallback), **kwargs)  # type: ignore[arg-type]
+
+    option("--kubeconfig", "kubeconfig file (default: the pod's service account, else kubectl's own)")
+    option("--context", "context of the kubeconfig")
+    option("--namespaces", "namespaces to watch, with commas (default: all)", default="")
+    option("--own-namespace", "namespace of lease, gate key and ClusterJobBackends' Secrets (default: %(default)s)",
+           default=default.own_namespace)  # fmt: skip
+    option("--lease-name", "name of the lease (default: %(default)s)", default=default.lease_name)
+    option("--identity", "name of this replica in the lease (default: host name and pid)", default=default.identity)
+    option(
+        "--gate-listen", "address of the start gate (default: %(default)s)", type=_address, default=default.gate_listen
+    )
+    option(
+        "--gate-url", "URL by which drivers reach the start gate (default: http(s)://<host name>:<port>)", default=""
+    )
+    option("--gate-tls-cert", "certificate chain of the start gate, PEM")
+    option("--gate-tls-key", "its key, PEM")
+    option("--http-listen", "address of health and metrics (default: %(default)s)", type=_address,
+           default=default.http_listen)  # fmt: skip
+    option("--workers", "concurrent reconciliations (default: %(default)s)", type=int, default=default.workers)
+    option("--poll-interval", "seconds between two looks at a backend (default: %(default)s)", type=_seconds,
+           default=default.poll_interval)  # fmt: skip
+    option("--request-timeout", "seconds for one outbound request (default: %(default)s)", type=_seconds,
+           default=default.request_timeout)  # fmt: skip
+    option("--probe-interval", "seconds between two probes of a backend (default: %(default)s)", type=_seconds,
+           default=default.probe_interval)  # fmt: skip
+    option("--lease-duration", "seconds after which a silent leader is replaced (default: %(default)s)", type=_seconds,
+           default=default.lease_duration)  # fmt: skip
+    option("--log-level", "debug, info, warning or error (default: %(default)s)",
+           choices=("debug", "info", "warning", "error"), default=default.log_level)  # fmt: skip
+    option("--log-format", "json or text (default: %(default)s)", choices=("json", "text"), default=default.log_format)
+    parser.add_argument(
+        "--no-elect", action="store_true", help="decide without a lease (correct, but wasteful beside others)"
+    )
+    return parser
+
+
+def parse(arguments: Sequence[str] | None = None) -> Settings:
+    """Settings from the command line and the environment; ends the process with a message when they are wrong."""
+    parser = _parser()
+    given = vars(parser.parse_args(arguments))
+    if bool(given["gate_tls_cert"]) != bool(given["gate_tls_key"]):
+        parser.error("--gate-tls-cert and --gate-tls-key go together")
+    given["elect"] = not given.pop("no_elect")
+    given["namespaces"] = tuple(name for name in given["namespaces"].split(",") if name)
+    return Settings(**given)
+
+
+BACKEND_FINALIZER = f"{GROUP}/backend-in-use"
+"""On a backend: jobs that have not ended name it."""

@@ -1,0 +1,152 @@
+"""The small parts that ``decide``, ``gated`` and ``ungated`` share: ends, notes, kills, and who counts as whom."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from durablejob_api.job import DurableJob
+from durablejob_api.status import ClaimState, Current, Ending, Outcome, Reservation, State
+from durablejob_controller import reasons
+from durablejob_controller.backends.contract import Phase, Run, Verdict
+from durablejob_controller.claims import wishes_end
+from durablejob_controller.reasons import Why
+from durablejob_controller.record import advanced, ended
+from durablejob_controller.views import Decision, Kill, LookUp, Record, Seen, Wait
+
+REPORTED = {
+    Ending.RETURNED: (Outcome.SUCCEEDED, reasons.RETURNED),
+    Ending.THREW: (Outcome.FAILED, reasons.THREW),
+}
+"""What the winner's own last report proves. A bare exit proves nothing: its code is not known."""
+
+
+# --- writes ----------------------------------------------------------------------------------------
+
+
+def end(job: DurableJob, current: Current, outcome: Outcome, why: Why, now: datetime, run: Run | None = None) -> Record:
+    """The terminal write. Whoever calls it has seen to it that nothing can begin any more."""
+    return Record(ended(job, current, outcome, why, now, run=run))
+
+
+def inform(
+    job: DurableJob,
+    current: Current,
+    state: State,
+    why: Why,
+    now: datetime,
+    *,
+    run: Run | None = None,
+    reachable: bool | None = None,
+    again: float | None = None,
+) -> Decision:
+    """Say how it stands, if that is news; otherwise wait."""
+    status = job.status
+    last = job.current
+    if (
+        status is not None
+        and last is not None
+        and (status.state, last.number, last.reason) == (state, current.number, why.reason)
+        and (run is None or run.tracking_url in (None, status.tracking_url))
+    ):
+        return Wait(again)
+    return Record(advanced(job, current, state, why, now, run=run, reachable=reachable))
+
+
+def unanswered(job: DurableJob, current: Current, seen: Seen, now: datetime) -> Decision:
+    """No usable answer: nothing may be concluded; say so when it lasts."""
+    if seen.trouble is None:
+        return LookUp()
+    return inform(job, current, state_of(job), reasons.backend_unreachable(seen.trouble), now, reachable=False)
+
+
+def put_down(job: DurableJob, current: Current, run: Run, why: Why, now: datetime) -> Decision:
+    """Note that its end is wished and why, once, before the first kill: the reason outlives this process."""
+    if current.cancel_requested_at is not None:
+        return Kill(run.id)
+    noted = current.model_copy(update={"cancel_requested_at": now})
+    return Record(advanced(job, noted, State.CANCELLING, why, now, run=run), then=Kill(run.id))
+
+
+# --- the run that counts -----------------------------------------------------------------------------
+
+
+def active(job: DurableJob, current: Current, run: Run, now: datetime) -> Decision:
+    """The run that counts is alive: end it if that is wished, else say how it is."""
+    if wishes_end(job, current.number):
+        return put_down(job, current, run, reasons.CANCELLING, now)
+    if overdue(job, current, now):
+        return put_down(job, current, run, reasons.DEADLINE, now)
+    started = current.claim is not None or run.phase is Phase.RUNNING
+    state = State.RUNNING if started else State.SUBMITTED
+    if started and current.started_at is None:
+        current = current.model_copy(update={"started_at": now})
+    why = reasons.RUNNING if started else with_detail(reasons.SUBMITTED, run.message)
+    return inform(job, current, state, why, now, run=run, reachable=True)
+
+
+def judge(job: DurableJob, current: Current, run: Run, now: datetime) -> tuple[Outcome, Why]:
+    """What the external system's word on the run that counts means."""
+    if run.verdict is Verdict.SUCCEEDED:
+        return Outcome.SUCCEEDED, reasons.SUCCEEDED
+    how = current.claim.how if current.claim else None
+    if run.verdict is not Verdict.FAILED and how in REPORTED:
+        return REPORTED[how]  # it had ended of itself before it was killed, or lost from sight
+    if run.verdict in (Verdict.KILLED, Verdict.DELETED):
+        return ended_by_us(job, current, now) or (
+            Outcome.FAILED,
+            reasons.KILLED if run.verdict is Verdict.KILLED else reasons.DELETED_EXTERNALLY,
+        )
+    if run.verdict is Verdict.REFUSED:
+        return Outcome.LOST, reasons.REFUSED_COPY
+    if run.verdict is Verdict.UNKNOWN:
+        return Outcome.LOST, with_detail(reasons.LOST_SIGHT, run.message)
+    why = reasons.PROGRAM_FAILED
+    return Outcome.FAILED, Why(run.reason or why.reason, run.message or why.message)
+
+
+def ended_by_us(job: DurableJob, current: Current, now: datetime) -> tuple[Outcome, Why] | None:
+    """The outcome where the end was our doing, by a wish, the deadline or a noted refusal; else None."""
+    if wishes_end(job, current.number):
+        return Outcome.CANCELLED, reasons.CANCELLED
+    if overdue(job, current, now):
+        return Outcome.FAILED, reasons.DEADLINE
+    if current.cancel_requested_at is not None and current.reason is not None:
+        return Outcome.FAILED, Why(current.reason, current.message or "")
+    return None
+
+
+# --- who and when -----------------------------------------------------------------------------------
+
+
+def with_detail(why: Why, detail: str | None) -> Why:
+    return Why(why.reason, f"{why.message} ({detail})") if detail else why
+
+
+def state_of(job: DurableJob) -> State:
+    return job.status.state if job.status is not None else State.PENDING
+
+
+def overdue(job: DurableJob, current: Current, now: datetime) -> bool:
+    seconds = job.spec.active_deadline_seconds
+    reservation: Reservation | None = current.reservation
+    return seconds is not None and reservation is not None and now >= reservation.at + timedelta(seconds=seconds)
+
+
+def has_started(current: Current) -> bool:
+    """A program behind a gate is known to have started."""
+    return current.claim is not None and current.claim.state in (ClaimState.STARTED, ClaimState.ENDED)
+
+
+def is_recorded(run: Run, run_id: str, current: Current) -> bool:
+    """Whether this is the recorded run: the same id, and the same start where that was noted."""
+    if run.id != run_id:
+        return False
+    return current.run_started_time is None or run.started_time in (None, current.run_started_time)
+
+
+def winner_id(current: Current) -> str | None:
+    """Id of the one run that counts; None where there is none (yet)."""
+    if current.claim is not None:
+        return current.claim.driver
+    reservation = current.reservation
+    return (reservation.object_uid or reservation.application_id) if reservation else None

@@ -1,0 +1,143 @@
+"""Decisions about an attempt that asks nobody for leave: an inert object, or a reserved id with a fence."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from durablejob_api.job import DurableJob
+from durablejob_api.status import Current, Outcome, Reservation, State
+from durablejob_controller import reasons
+from durablejob_controller.backends.contract import Phase, Run, Verdict
+from durablejob_controller.claims import wishes_end
+from durablejob_controller.reasons import Why
+from durablejob_controller.record import advanced
+from durablejob_controller.steps import (
+    active,
+    end,
+    ended_by_us,
+    is_recorded,
+    judge,
+    overdue,
+    put_down,
+    unanswered,
+)
+from durablejob_controller.views import (
+    Close,
+    Decision,
+    Kill,
+    LookUp,
+    Record,
+    Release,
+    Seen,
+    Site,
+    Submit,
+    Unguard,
+    Wait,
+)
+
+# --- an inert object ---------------------------------------------------------------------------------
+
+
+def inert_object(
+    job: DurableJob, current: Current, reservation: Reservation, site: Site, seen: Seen, now: datetime
+) -> Decision:
+    """Activated by its uid: a late activation finds another uid, or nothing."""
+    if seen.sighting is None:
+        return unanswered(job, current, seen, now)
+    impostor = next((r for r in seen.runs if r.id != reservation.object_uid and r.active), None)
+    if impostor is not None:
+        return Kill(impostor.id)  # killed, not believed
+    run = next((r for r in seen.runs if r.id == reservation.object_uid), None)
+    if run is None:
+        if not seen.confirmed:
+            return LookUp(exactly=True)
+        # Once activated it cannot vanish, our finalizer holds it. If the end was ours, this is it.
+        outcome, why = ended_by_us(job, current, now) or (Outcome.LOST, reasons.LOST)
+        return end(job, current, outcome, why, now)
+    if run.phase is Phase.ENDED:
+        outcome, why = judge(job, current, run, now)
+        return end(job, current, outcome, why, now, run=run)
+    if run.phase is Phase.INERT:
+        return _activate(job, current, run, reservation, site, seen, now)
+    if job.deleting and not wishes_end(job, current.number):
+        return Release() if run.held else Unguard()  # Orphan
+    return active(job, current, run, now)
+
+
+def _activate(
+    job: DurableJob, current: Current, run: Run, reservation: Reservation, site: Site, seen: Seen, now: datetime
+) -> Decision:
+    if wishes_end(job, current.number) or overdue(job, current, now) or current.cancel_requested_at is not None:
+        why = reasons.CANCELLING if wishes_end(job, current.number) else reasons.DEADLINE
+        return put_down(job, current, run, why, now)
+    if seen.rejected is not None:
+        return put_down(job, current, run, Why(seen.rejected.reason, seen.rejected.message), now)
+    if site.body_hash != reservation.body_hash:
+        return put_down(job, current, run, reasons.BODY_CHANGED, now)
+    return Wait(seen.hold) if seen.hold > 0 else Submit()
+
+
+# --- a reserved id, behind a fence -----------------------------------------------------------------------
+
+
+def reserved_id(
+    job: DurableJob, current: Current, reservation: Reservation, site: Site, seen: Seen, now: datetime
+) -> Decision:
+    """Submitted under its id: the fence must be closed before any end is written."""
+    if seen.sighting is None:
+        return unanswered(job, current, seen, now)
+    known = [r for r in seen.runs if r.id == reservation.application_id]
+    run = next((r for r in known if is_recorded(r, r.id, current)), None)
+    if run is None and known:
+        if known[-1].active:
+            return Kill(known[-1].id)
+        return _close_then_end(job, current, seen, Outcome.LOST, reasons.FOREIGN_RUN, now)
+    if run is None or run.verdict is Verdict.REFUSED:
+        return _never_seen_running(job, current, reservation, site, seen, now, run)
+    if run.phase is Phase.ENDED:
+        outcome, why = judge(job, current, run, now)
+        return _close_then_end(job, current, seen, outcome, why, now, run=run)
+    if current.run_started_time is None and run.started_time is not None:
+        current = current.model_copy(update={"run_started_time": run.started_time})
+        return Record(advanced(job, current, State.SUBMITTED, reasons.SUBMITTED, now, run=run, reachable=True))
+    if job.deleting and not wishes_end(job, current.number):
+        return Unguard()  # Orphan
+    return active(job, current, run, now)
+
+
+def _never_seen_running(
+    job: DurableJob,
+    current: Current,
+    reservation: Reservation,
+    site: Site,
+    seen: Seen,
+    now: datetime,
+    refused: Run | None,
+) -> Decision:
+    """Nothing is known under the id, or only a copy that the fence has turned away."""
+    sighting = seen.sighting
+    if sighting is None or not seen.confirmed:
+        return LookUp(exactly=True)
+    same_life = site.traits.remembers or sighting.incarnation == reservation.incarnation
+    accepted = current.run_started_time is not None and refused is None
+    if accepted or sighting.ended_cleanly or not same_life:
+        why = reasons.LOST if refused is None else reasons.REFUSED_COPY
+        return _close_then_end(job, current, seen, Outcome.LOST, why, now)
+    ours = ended_by_us(job, current, now)
+    if ours is None and seen.rejected is not None:
+        ours = Outcome.FAILED, Why(seen.rejected.reason, seen.rejected.message)
+    if ours is None and site.body_hash != reservation.body_hash:
+        ours = Outcome.FAILED, reasons.BODY_CHANGED
+    if ours is None and (sighting.closed or refused is not None):
+        ours = Outcome.FAILED, reasons.CLOSED_BEFORE_START
+    if ours is not None:
+        return _close_then_end(job, current, seen, *ours, now)
+    return Wait(seen.hold) if seen.hold > 0 else Submit()
+
+
+def _close_then_end(
+    job: DurableJob, current: Current, seen: Seen, outcome: Outcome, why: Why, now: datetime, run: Run | None = None
+) -> Decision:
+    if seen.sighting is None or not seen.sighting.closed:
+        return Close()
+    return end(job, current, outcome, why, now, run=run)

@@ -1,0 +1,135 @@
+"""What ``decide`` sees, and what it may answer: frozen values, nothing else crosses the border.
+
+``Site`` is the backend as one job sees it, ``Seen`` what was last observed of this job's attempt, and a
+``Decision`` is exactly one step: one external action, or one status write and the action that may
+follow it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from durablejob_api.status import DurableJobStatus
+from durablejob_controller.backends.contract import Offer, Rejected, Run, Sighting, Traits
+from durablejob_controller.reasons import Why
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The backend that a job names, as far as it concerns this job."""
+
+    uid: str
+    type: str
+    cluster_id: str
+    traits: Traits
+    body_hash: str
+    """Hash of what would be submitted today; compared with the reservation's."""
+    incarnation: str = ""
+    """Which life of the external system the last probe saw."""
+    blocked: Why | None = None
+    """Why nothing can be submitted for now (backend not ready); the job waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoSite:
+    """There is no backend for this job: missing, not allowed, of another type, or the work is invalid."""
+
+    why: Why
+    final: bool
+    """Waiting would not help: an attempt that was never started fails with this reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What is known of this attempt in the external system."""
+
+    sighting: Sighting | None = None
+    """The last complete answer; None: there is none."""
+    fresh: bool = False
+    """It was asked for after this process had read the job's present version."""
+    confirmed: bool = False
+    """It was asked for by the attempt's exact ids (not only a batch), and freshly."""
+    lasting: float = 0.0
+    """Seconds for which this sighting has been the same."""
+    offer: Offer | None = None
+    """What ``reserve`` has just set aside."""
+    rejected: Rejected | None = None
+    """The definite refusal that ``submit`` has just received."""
+    hold: float = 0.0
+    """Seconds to wait before submitting again (the engine's backoff)."""
+    trouble: str | None = None
+    """Why the external system has given no usable answer for a while; None: it answers."""
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        return self.sighting.runs if self.sighting else ()
+
+
+# --- decisions -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing to do until something changes, or ``seconds`` have passed."""
+
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """Add our finalizer, in the very version that was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unguard:
+    """Remove our finalizer: nothing is left outside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Delete the resource: its time to live is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class LookUp:
+    """Ask the external system now; ``exactly``: by the attempt's ids, so that absence counts."""
+
+    exactly: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reserve:
+    """Set something aside, without effect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    """Activate what is recorded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """Ask for the end of this run."""
+
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """See to it that no run can begin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Let go of the ended thing that is held outside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Write this status by compare-and-swap; if that succeeds, do ``then``."""
+
+    status: DurableJobStatus
+    then: Submit | Kill | None = None
+
+
+Decision = Wait | Guard | Unguard | Delete | LookUp | Reserve | Submit | Kill | Close | Release | Record
