@@ -1,0 +1,102 @@
+"""Where Spark and Java come from: the pyspark wheel (which holds the whole distribution) and the machine's JDK."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import zipfile
+from collections.abc import Iterable, Sequence
+from functools import cache as once
+from pathlib import Path
+
+from tests.testbed import cache, pip
+from tests.testbed.errors import TestbedError
+from tests.testbed.progress import say
+
+VERSION = "4.3.0"
+REQUIREMENTS = (f"pyspark=={VERSION}", "py4j==0.10.9.9")
+OLDEST_JAVA = 17
+
+
+def build() -> Path:
+    """Return SPARK_HOME in the cache, fetching Spark if need be."""
+    return python_path() / "pyspark"
+
+
+def python_path() -> Path:
+    """Return the folder from which Python imports pyspark and py4j."""
+
+    def fetch(target: Path) -> None:
+        say(f"fetching {' and '.join(REQUIREMENTS)} from PyPI: once, 480 MB")
+        pip.install(target, *REQUIREMENTS)
+
+    return cache.made(f"spark-{VERSION}-{cache.key(*REQUIREMENTS)}", fetch)
+
+
+@once
+def java_home() -> Path:
+    """Return the home of Java 17 or newer: $JAVA_HOME, else the `java` on PATH.
+
+    Raises:
+        TestbedError: there is none.
+
+    """
+    homes = [os.environ.get("JAVA_HOME"), _home_of(shutil.which("java"))]
+    for home in homes:
+        if home and (version := _java_version(Path(home) / "bin" / "java")) and version >= OLDEST_JAVA:
+            return Path(home)
+    raise TestbedError(
+        f"Java {OLDEST_JAVA} or newer is needed for Spark: Debian package openjdk-17-jre-headless "
+        "(openjdk-17-jdk-headless to compile test applications), or set JAVA_HOME"
+    )
+
+
+def compile_java(sources: Sequence[Path], out_jar: Path, extra_classpath: Iterable[Path] = ()) -> Path:
+    """Compile Java sources against Spark's jars into `out_jar`, and return it.
+
+    The result is kept in the cache, named by the content of the sources.
+
+    Raises:
+        TestbedError: there is no javac, or it refused the sources; with what it said.
+
+    """
+    javac = java_home() / "bin" / "javac"
+    if not javac.exists():
+        raise TestbedError(f"javac is needed (Java here: {java_home()}): Debian package openjdk-17-jdk-headless")
+    classpath = os.pathsep.join([f"{build()}/jars/*", *map(str, extra_classpath)])
+    parts = [part for path in sources for part in (path.name.encode(), path.read_bytes())]
+    name = f"java-{cache.key(VERSION, classpath, *parts)}"
+
+    def make(target: Path) -> None:
+        command = [str(javac), "--release", str(OLDEST_JAVA), "-cp", classpath, "-d", str(target / "classes")]
+        done = subprocess.run([*command, *map(str, sources)], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise TestbedError(f"javac: {done.stderr.strip()}")
+        _jar(target / "classes", target / "out.jar")
+
+    made = cache.made(name, make) / "out.jar"
+    out_jar.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(made, out_jar)
+    return out_jar
+
+
+def _jar(classes: Path, out: Path) -> None:
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as jar:
+        for path in sorted(classes.rglob("*.class")):
+            entry = zipfile.ZipInfo(str(path.relative_to(classes)), (1980, 1, 1, 0, 0, 0))  # same bytes each time
+            jar.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED)
+
+
+def _home_of(java: str | None) -> str | None:
+    return str(Path(java).resolve().parent.parent) if java else None
+
+
+def _java_version(java: Path) -> int | None:
+    try:
+        done = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    match = re.search(r'version "(\d+)', done.stderr)
+    return int(match[1]) if match else None
