@@ -1,0 +1,21 @@
+"""A test application for PySpark: the same as Job.java."""
+
+import sys
+import time
+
+ledger, name, how, seconds = sys.argv[1:5]
+with open(ledger, "a") as book:
+    book.write(name + "\n")
+if how == "count":
+    from pyspark.sql import SparkSession
+
+    spark = SparkSession.builder.getOrCreate()
+    even = spark.range(1000).filter("id % 2 = 0").count()
+    print("even numbers:", even)
+    assert even == 500
+    spark.stop()
+time.sleep(float(seconds))
+if how == "throw":
+    raise ValueError("boom from main")
+if how.startswith("exit"):
+    sys.exit(int(how[4:]))

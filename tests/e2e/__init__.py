@@ -1,0 +1,1 @@
+"""The whole path on real systems: API server, controller process, Spark, Airflow."""

@@ -1,0 +1,88 @@
+"""What a person does at a desk: apply, look, wait, delete. Over the API server, with a ledger of what truly ran."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from tests.testbed.kube.cluster import Cluster
+
+Object = dict[str, Any]
+TERMINAL = ("Succeeded", "Failed", "Cancelled", "Lost")
+
+
+class Desk:
+    """One namespace, and the ledger that the test applications write to when they start."""
+
+    def __init__(self, cluster: Cluster, folder: Path, namespace: str = "default") -> None:
+        self.cluster = cluster
+        self.namespace = namespace
+        self.ledger = folder / "ledger"
+        self.ledger.touch()
+
+    def apply(self, *objects: Object) -> None:
+        """kubectl apply."""
+        items = [{"apiVersion": "durablejob.io/v1alpha1", **o} for o in objects]
+        self.cluster.kubectl("apply", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+
+    def backend(self, name: str, spec: Object) -> None:
+        """A JobBackend, waited for until it was probed."""
+        self.apply({"kind": "JobBackend", "metadata": {"name": name, "namespace": self.namespace}, "spec": spec})
+        self.until("jobbackend", name, lambda o: bool(o.get("status", {}).get("conditions")), 30)
+
+    def submit(self, spec: Object, name: str | None = None) -> str:
+        """Create a DurableJob; return its name."""
+        name = name or f"job-{uuid.uuid4().hex[:8]}"
+        meta = {"name": name, "namespace": self.namespace, "finalizers": ["durablejob.io/external-job"]}
+        self.apply({"kind": "DurableJob", "metadata": meta, "spec": spec})
+        return name
+
+    def get(self, name: str, kind: str = "dj") -> Object:
+        result: Object = json.loads(self.cluster.kubectl("-n", self.namespace, "get", kind, name, "-o", "json"))
+        return result
+
+    def patch(self, name: str, spec: Object) -> None:
+        text = json.dumps({"spec": spec})
+        self.cluster.kubectl("-n", self.namespace, "patch", "dj", name, "--type=merge", "-p", text)
+
+    def delete(self, name: str) -> None:
+        self.cluster.kubectl("-n", self.namespace, "delete", "dj", name, "--timeout=30s")
+
+    def until(self, kind: str, name: str, test: Any, timeout: float = 60) -> Object:
+        """Wait until the object passes the test."""
+        deadline = time.monotonic() + timeout
+        while True:
+            found = self.get(name, kind)
+            if test(found):
+                return found
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{kind} {name} after {timeout} s: {json.dumps(found.get('status'), indent=1)}")
+            time.sleep(0.2)
+
+    def state(self, name: str, *states: str, timeout: float = 60) -> Object:
+        """Wait until the job is in one of these states; return its status."""
+        status: Object = self.until("dj", name, lambda o: o.get("status", {}).get("state") in states, timeout)["status"]
+        return status
+
+    def end(self, name: str, timeout: float = 90) -> Object:
+        """Wait for the job's end; return its status."""
+        return self.state(name, *TERMINAL, timeout=timeout)
+
+    def starts(self) -> Counter[str]:
+        """How often each program truly started."""
+        return Counter(self.ledger.read_text().split())
+
+    def events(self, name: str) -> list[str]:
+        """Reasons of the job's events, oldest first."""
+        raw = self.cluster.kubectl(
+            "-n", self.namespace, "get", "events", "--field-selector", f"involvedObject.name={name}", "-o", "json"
+        )
+        items = sorted(json.loads(raw)["items"], key=lambda e: e["metadata"]["creationTimestamp"])
+        return [e["reason"] for e in items]
+
+    def conditions(self, name: str) -> dict[str, str]:
+        return {c["type"]: c["status"] for c in self.get(name)["status"]["conditions"]}
