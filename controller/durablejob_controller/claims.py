@@ -97,7 +97,7 @@ def _refusal(job: DurableJob, current: Current, record: Claim, claim: ClaimId) -
 
 
 def note_ended(
-    job: DurableJob | None, claim: ClaimId, nonce: str, how: Ending, now: datetime
+    job: DurableJob | None, claim: ClaimId, nonce: str, how: Ending, now: datetime, message: str | None = None
 ) -> DurableJobStatus | None:
     """The status that notes the winner's own report of its end; None: there is nothing to note.
 
@@ -111,7 +111,7 @@ def note_ended(
     record = current.claim
     if record.state is not ClaimState.STARTED or record.number != claim.number or record.nonce != nonce:
         return None
-    done = record.model_copy(update={"state": ClaimState.ENDED, "how": how})
+    done = record.model_copy(update={"state": ClaimState.ENDED, "how": how, "message": message})
     status = job.status
     state = status.state if status is not None else State.RUNNING
     why = reasons.Why(current.reason or reasons.RUNNING.reason, current.message or reasons.RUNNING.message)

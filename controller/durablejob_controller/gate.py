@@ -45,6 +45,7 @@ class Call(BaseModel):
     nonce: str = Field(min_length=8, max_length=128)
     driver: str = Field(min_length=1, max_length=128)
     how: Ending = Ending.EXIT
+    message: str | None = Field(default=None, max_length=512)
 
 
 class Gate:
@@ -112,7 +113,7 @@ class Gate:
         for _ in range(SWAPS):
             raw = await self._read(claim)
             job = None if raw is None else parse(raw)[0]
-            status = note_ended(job, claim, call.nonce, call.how, _now())
+            status = note_ended(job, claim, call.nonce, call.how, _now(), call.message)
             if status is None or raw is None or await self._swap(raw, job, status):
                 return _verdict("ended", "noted", 200, call.how.value, claim, call)
         return _later("the DurableJob is changing; come back")

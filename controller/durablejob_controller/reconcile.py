@@ -265,6 +265,8 @@ class Reconciler:
     async def _submit(self, uid: str, entry: Entry) -> bool:
         backend = self._backend(entry)
         answer = await self._send(entry, backend)
+        # A list that was asked for while the submission was under way may rightly lack it.
+        entry.read = time.monotonic()
         kind = type(answer).__name__.lower()
         metrics.SUBMISSIONS.labels(backend=entry.job.spec.backend_ref.name, outcome=kind).inc()
         if isinstance(answer, Accepted):

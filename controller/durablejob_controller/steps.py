@@ -88,9 +88,10 @@ def judge(job: DurableJob, current: Current, run: Run, now: datetime) -> tuple[O
     """What the external system's word on the run that counts means."""
     if run.verdict is Verdict.SUCCEEDED:
         return Outcome.SUCCEEDED, reasons.SUCCEEDED
-    how = current.claim.how if current.claim else None
+    how, said = (current.claim.how, current.claim.message) if current.claim else (None, None)
     if run.verdict is not Verdict.FAILED and how in REPORTED:
-        return REPORTED[how]  # it had ended of itself before it was killed, or lost from sight
+        outcome, why = REPORTED[how]  # it had ended of itself before it was killed, or lost from sight
+        return outcome, with_detail(why, said)
     if run.verdict in (Verdict.KILLED, Verdict.DELETED):
         return ended_by_us(job, current, now) or (
             Outcome.FAILED,
@@ -100,8 +101,8 @@ def judge(job: DurableJob, current: Current, run: Run, now: datetime) -> tuple[O
         return Outcome.LOST, reasons.REFUSED_COPY
     if run.verdict is Verdict.UNKNOWN:
         return Outcome.LOST, with_detail(reasons.LOST_SIGHT, run.message)
-    why = reasons.PROGRAM_FAILED
-    return Outcome.FAILED, Why(run.reason or why.reason, run.message or why.message)
+    why = Why(run.reason or reasons.PROGRAM_FAILED.reason, run.message or reasons.PROGRAM_FAILED.message)
+    return Outcome.FAILED, Why(why.reason, f"{said}. {why.message}") if said else why
 
 
 def ended_by_us(job: DurableJob, current: Current, now: datetime) -> tuple[Outcome, Why] | None:

@@ -72,6 +72,9 @@ class Claim(ReadModel):
     nonce: Word | None = Field(default=None, description="What the winning JVM calls itself; another JVM has another.")
     driver: Word | None = Field(default=None, description="External id of the run that won the claim.")
     how: Ending | None = Field(default=None, description="How the winner says that the program ended.")
+    message: Annotated[str, Field(max_length=512)] | None = Field(
+        default=None, description="What the winner says about it: the exception, or the file that is missing."
+    )
     unstarted: int = Field(default=0, ge=0, description="Claims of this attempt whose driver ended without starting.")
 
 

@@ -88,10 +88,7 @@ class Bench:
             arguments += ["--name", f"peer-{number}", "--class", "Job", f"local://{self.jar}"]
             self.spark.spark_submit([*arguments, str(self.desk.ledger), "peer", "succeed", "0"])
             took.append((time.perf_counter() - began) * 1000)
-            after = os.times()
-            used.append(
-                (after.children_user + after.children_system - before.children_user - before.children_system) * 1000
-            )
+            used.append((_children_seconds() - before) * 1000)
         httpx.post(f"{self.spark.masters[0].rest}/v1/submissions/killall", timeout=30)
         return {"spark_submit_p50_ms": quantile(took, 0.5), "spark_submit_cpu_ms": quantile(used, 0.5)}
 

@@ -41,8 +41,8 @@ class Reply(BaseModel):
 
     @property
     def not_active(self) -> bool:
-        """This Master does not take submissions now (Master.receiveAndReply: "Current state is not alive")."""
-        return not self.success and "not alive" in (self.message or "")
+        """This Master is not the active one (Utils.BACKUP_STANDALONE_MASTER_PREFIX, in answers to all verbs)."""
+        return not self.success and "Current state is not alive" in (self.message or "")
 
 
 class Masters:
@@ -114,10 +114,16 @@ class Masters:
         return await self.ask("POST", "create", body)
 
     async def status(self, driver: str) -> Reply:
-        """What the active Master knows of one driver; ``success`` false: nothing (or it is not active)."""
+        """What the active Master knows of one driver; ``success`` false: nothing.
+
+        Master.receiveAndReply answers RequestDriverStatus in every state; where it is not ALIVE, "not found"
+        comes with an exception that says so.
+        """
         answer, reply = await self.ask("GET", f"status/{quote(driver, safe='')}")
         if answer.status != 200 or reply.action != "SubmissionStatusResponse":
             raise _strange(answer)
+        if reply.not_active:
+            raise BackendUnavailable(f"{answer.host} is not the active Master")
         return reply
 
     async def kill(self, driver: str) -> None:

@@ -53,6 +53,8 @@ public final class Gate {
     /** What the shutdown hook reports; "exit" while the program runs: then somebody called System.exit. */
     private static volatile String how = "exit";
     private static volatile String message = "";
+    /** Whether a signal began the shutdown; null before one has begun. */
+    private static Boolean killed;
 
     private Gate() {
     }
@@ -113,7 +115,7 @@ public final class Gate {
     /** Tells the controller how the program ended; tries for ten seconds and never throws. */
     private static void farewell() {
         long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(FAREWELL_SECONDS);
-        String body = ",\"how\":" + quoted(how) + (message.isEmpty() ? "" : ",\"message\":" + quoted(message));
+        String body = ",\"how\":" + quoted(endedByItself() ? how : "exit") + (message.isEmpty() ? "" : ",\"message\":" + quoted(message));
         while (true) {
             long left = TimeUnit.NANOSECONDS.toMillis(deadline - System.nanoTime());
             if (left <= 0) {
@@ -131,11 +133,26 @@ public final class Gate {
     }
 
     /**
+     * Whether the program had ended before the shutdown began. A kill makes Spark's own hooks stop its
+     * context, on which the program throws, or returns: that says nothing of how it would have ended.
+     */
+    private static synchronized boolean endedByItself() {
+        if (killed == null) {
+            // HotSpot handles a signal in a thread of this name, which waits for the hooks to finish.
+            killed = Thread.getAllStackTraces().keySet().stream()
+                .anyMatch(thread -> thread.getName().matches("SIG(TERM|INT|HUP) handler"));
+        }
+        return !killed;
+    }
+
+    /**
      * Runs the farewell as the last shutdown hook. Spark and Hadoop run theirs by falling priority
      * through Hadoop's manager (Spark's context at 50, file systems at 10); one of the JVM's own would
      * run beside them. The priority is far below theirs, and far from overflowing their comparison.
      */
     private static void sayFarewellLast() {
+        // This one notes how the shutdown began, as soon as it begins: a kill may still follow it.
+        Runtime.getRuntime().addShutdownHook(new Thread(Gate::endedByItself, "durablejob-shutdown"));
         try {
             Class<?> type = Class.forName("org.apache.hadoop.util.ShutdownHookManager", true,
                 Thread.currentThread().getContextClassLoader());
