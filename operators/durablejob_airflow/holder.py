@@ -1,0 +1,273 @@
+"""One try of a task as the holder of its DurableJob: what ``identity.decide`` says is done here.
+
+Every write is a compare-and-swap (the resource version that was read is replaced), so that of two
+processes only one succeeds and the other looks again. A process that is no longer the holder finds
+that out from the job itself and stops; what it might still write is refused.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from durablejob_airflow import story
+from durablejob_airflow.contract import CannotRun, Log, Policy, Stale, Store
+from durablejob_airflow.identity import Decision, Record, TaskIdentity, TryFacts, Verb, decide
+from durablejob_airflow.payload import differences, manifest
+from durablejob_airflow.resource import Backoff, Conflict, Refused, Unavailable
+from durablejob_airflow.view import JobView, view_of
+
+if TYPE_CHECKING:
+    from durablejob_airflow.client import JobsClient
+
+T = TypeVar("T")
+
+
+@dataclass
+class JobHolder:
+    """This try, its job, and everything needed to bring the two together."""
+
+    jobs: JobsClient
+    identity: TaskIdentity
+    facts: TryFacts
+    store: Store
+    log: Log
+    work: Callable[[], Mapping[str, Any]]
+    """Today's work, to compare with what runs."""
+    spec: Callable[[], dict[str, Any]]
+    """Today's whole spec, checked; asked for only where it is submitted."""
+    pause: Callable[[float], None]
+    """Sleeps; raises if the process is to stop."""
+    policy: Policy = field(default_factory=Policy)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    told: JobView | None = None
+    _record: Record | None = None
+    _why: str = ""
+
+    def patiently(self, call: Callable[[], T]) -> T:
+        """The call's result, however long the API server is away: an outage burns no retry.
+
+        Missing rights are believed at the fourth time only: an API server that starts up says so at first.
+        """
+        backoff = Backoff()
+        while True:
+            try:
+                return call()
+            except (Unavailable, Refused) as error:
+                if isinstance(error, Refused) and (error.status not in (401, 403) or backoff.count >= 3):
+                    raise
+                seconds = backoff.next()
+                self.log.warning("Kubernetes does not answer, next try in %.1f s (%s)", seconds, error)
+                self.pause(seconds)
+
+    def look(self) -> tuple[dict[str, Any] | None, JobView | None]:
+        """The job as it is now, raw and as a view."""
+        raw = self.patiently(lambda: self.jobs.get(self.identity.name))
+        return raw, view_of(raw) if raw else None
+
+    def tell(self, job: JobView) -> None:
+        """Each transition once into the log."""
+        for line in story.tell(self.told, job):
+            self.log.info("%s", line)
+        self.told = job
+
+    # Entering ------------------------------------------------------------------------------------
+
+    def enter(self) -> JobView | dict[str, Any]:
+        """Create, adopt or raise until this try holds an attempt to wait for; or the recorded result.
+
+        :raises Stale, CannotRun, Refused:
+        """
+        found, proven = self.store.load(), False
+        while True:
+            raw, job = self.look()
+            if job and self._not_yet_ours_to_judge(job):
+                continue
+            decision = decide(found, job, self.facts, self.policy.on_lost, self.policy.durable)
+            if decision.verb is not Verb.STALE and not proven:
+                # A nonce that is absent means a new run, or that our own id is archived: only a write tells.
+                self._record, proven = found or Record(nonce=secrets.token_hex(16)), True
+                self.store.save(self._record)
+            result = self._act(decision, raw, job)
+            if result is not None:
+                return result
+            found = self._record if proven else found
+
+    def _not_yet_ours_to_judge(self, job: JobView) -> bool:
+        """A job that is going away is waited for; one of another Airflow is an error."""
+        if job.deployment != self.identity.deployment:
+            raise CannotRun(
+                f"DurableJob {job.namespace}/{job.name} belongs to deployment {job.deployment!r}, not to "
+                f"{self.identity.deployment!r}: set another deployment id or namespace in the connection"
+            )
+        if job.deleting:
+            if self._why != "deleting":
+                self._why = "deleting"
+                self.log.info("DurableJob %s is being deleted; waiting until it is gone", job.name)
+            self.pause(1.0)
+        return job.deleting
+
+    def _act(
+        self, decision: Decision, raw: dict[str, Any] | None, job: JobView | None
+    ) -> JobView | dict[str, Any] | None:
+        """Do what was decided; None means: look again."""
+        if decision.why != self._why:
+            self._why = decision.why
+            self.log.info("DurableJob %s: %s. Now: %s", self.identity.name, decision.why, decision.verb.value)
+        if decision.verb is Verb.CREATE:
+            self._create()
+        elif raw is None or job is None:
+            return self._without_job(decision)
+        elif decision.verb is Verb.RESUME:
+            self._remember(job)
+            return job
+        elif decision.verb is Verb.AWAIT_END:
+            self.tell(job)
+            self.pause(1.0)
+        elif decision.verb is Verb.RAISE:
+            self._raise(raw, job, decision)
+        elif decision.verb is Verb.TAKE_OVER:
+            self._compare(raw)
+            self._swap(raw, holder=self._as_holder(job))
+        elif decision.verb is Verb.CANCEL:
+            cause = {"attempt": job.attempt, "holderID": self.facts.id, "cause": "Cleared"}
+            self._swap(raw, holder=self._as_holder(job), cancel=cause)
+        else:
+            self._refuse(decision, job)
+        return None
+
+    def _as_holder(self, job: JobView | None = None) -> dict[str, Any]:
+        """This try as ``spec.holder``."""
+        return {
+            "incarnation": self._record.nonce if self._record else "",
+            "id": self.facts.id,
+            "tryNumber": self.facts.try_number,
+            "maxTries": self.facts.max_tries,
+            "clearNumber": self.facts.clear_number,
+            "acknowledged": job.holder.acknowledged if job and job.holder else 0,
+        }
+
+    def _create(self) -> None:
+        spec = self.spec() | {"attempt": 1, "holder": self._as_holder()}
+        labels = {**self.labels, **self.identity.labels}
+        body = manifest(self.identity.name, self.jobs.namespace, spec, labels, self.identity.annotations)
+        try:
+            self.patiently(lambda: self.jobs.create(body))
+        except Conflict:  # our own request, repeated after a lost answer, or another try's: the job will tell
+            self.log.info("DurableJob %s exists already; looking at it", self.identity.name)
+
+    def _swap(self, raw: Mapping[str, Any], **changes: Any) -> None:
+        """Write changes of the spec, unless somebody wrote since; then the next look decides anew."""
+        try:
+            self.patiently(lambda: self.jobs.replace({**raw, "spec": {**raw["spec"], **changes}}))
+        except Conflict:
+            self.log.info("DurableJob %s was changed meanwhile; looking again", self.identity.name)
+        except Refused as error:
+            if error.status != 404:
+                raise
+
+    def _raise(self, raw: Mapping[str, Any], job: JobView, decision: Decision) -> None:
+        """The next attempt, with today's work, in one write."""
+        changed = differences(raw["spec"], self.work())
+        if changed:
+            self.log.info("The work has changed since attempt %d: %s", job.attempt, "; ".join(changed))
+        spec = self.spec() | {
+            "attempt": job.attempt + 1,
+            "acceptLost": max(job.accept_lost, decision.accept_lost),
+            "holder": self._as_holder(job),
+        }
+        meta = {**raw["metadata"], "labels": {**(raw["metadata"].get("labels") or {}), **self.labels}}
+        self._swap({**raw, "metadata": meta, "spec": spec})
+
+    def _compare(self, raw: Mapping[str, Any]) -> None:
+        """Adopting a job whose work is not today's is said, or refused where the author wants that."""
+        try:
+            changed = differences(raw["spec"], self.work())
+        except ValueError as error:
+            changed = [f"today's arguments are not valid: {error}"]
+        if not changed:
+            return
+        text = "The task's work has changed since the job was submitted: " + "; ".join(changed)
+        if self.policy.fail_on_changed_work:
+            raise CannotRun(f"{text}. Clear the task to run the new work (on_work_changed='fail')")
+        self.log.warning("%s. The job goes on as it was submitted; clear the task to run the new work", text)
+
+    def _without_job(self, decision: Decision) -> dict[str, Any]:
+        if decision.verb is Verb.RETURN_RESULT and self._record and self._record.result is not None:
+            return self._record.result
+        raise CannotRun(
+            f"DurableJob {self.jobs.namespace}/{self.identity.name} is missing: {decision.why}. Clear the task to run "
+            "it anew"
+        )
+
+    def _refuse(self, decision: Decision, job: JobView) -> None:
+        if decision.verb is Verb.STALE:
+            raise Stale(decision.why)
+        if decision.verb is Verb.LOST:
+            raise CannotRun(story.lost_text(job))
+        raise CannotRun(f"{decision.why}: {story.headline(job)}. Clear the task to run it anew")
+
+    def _remember(self, job: JobView) -> None:
+        """What a later try must know if the job is gone by then."""
+        if self._record is None:
+            return
+        record = replace(
+            self._record, uid=job.uid, max_tries=self.facts.max_tries, clear_number=self.facts.clear_number
+        )
+        if record != self._record:
+            self._record = replace(record, result=None)
+            self.store.save(self._record)
+
+    # Holding -------------------------------------------------------------------------------------
+
+    def again(self) -> JobView:
+        """The job this try holds.
+
+        :raises CannotRun: it was deleted
+        :raises Stale: another try holds it
+        """
+        _, job = self.look()
+        if job is None:
+            raise CannotRun(
+                f"DurableJob {self.jobs.namespace}/{self.identity.name} was deleted while the task waited for it. "
+                "Clear the task to run it anew"
+            )
+        if job.holder is None or job.holder.id != self.facts.id:
+            holder = f"try {job.holder.try_number}" if job.holder else "nobody"
+            raise Stale(f"{holder} holds DurableJob {job.name}, this is try {self.facts.try_number}")
+        return job
+
+    def wait(self, job: JobView, interval: float) -> JobView:
+        """Poll until the attempt has ended; ``pause`` raises when that takes too long."""
+        self.tell(job)
+        while job.ended is None:
+            self.pause(interval)
+            job = self.again()
+            self.tell(job)
+        return job
+
+    def take_result(self, job: JobView) -> dict[str, Any]:
+        """Record and acknowledge the result of a succeeded attempt; its time to live starts here.
+
+        Neither can make a success of the job a failure of the task.
+        """
+        result = job.result()
+        try:
+            record = self._record or self.store.load()
+            if record is not None:
+                self._record = replace(record, result=result)
+                self.store.save(self._record)
+            self._acknowledge()
+        except Exception as error:
+            self.log.warning("The job has succeeded, but that could not be noted: %s", error)
+        return result
+
+    def _acknowledge(self) -> None:
+        while True:
+            raw, job = self.look()
+            ours = job is not None and job.holder is not None and job.holder.id == self.facts.id
+            if raw is None or job is None or job.holder is None or not ours or job.holder.acknowledged >= job.attempt:
+                return
+            self._swap(raw, holder=raw["spec"]["holder"] | {"acknowledged": job.attempt})

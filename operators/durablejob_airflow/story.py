@@ -1,0 +1,75 @@
+"""The job's story as lines for the task's log: pure functions, used by worker and trigger alike."""
+
+from __future__ import annotations
+
+from durablejob_airflow.view import ConditionView, JobView
+
+_TROUBLES = ("Accepted", "BackendReachable")
+"""Conditions whose being False explains why a job does not move."""
+
+
+def troubles(job: JobView) -> list[ConditionView]:
+    """What keeps the job from moving, most telling first."""
+    return [c for kind in _TROUBLES for c in job.conditions if c.type == kind and c.status == "False"]
+
+
+def _because(reason: str | None, message: str | None) -> str:
+    """`` (Reason): message``, with whatever is there."""
+    return (f" ({reason})" if reason else "") + (f": {message}" if message else "")
+
+
+def headline(job: JobView) -> str:
+    """State, reason and message of the wished-for attempt in one line."""
+    subject = f"DurableJob {job.namespace}/{job.name}, attempt {job.attempt}"
+    trouble = next(iter(troubles(job)), None)
+    if not job.taken_up:
+        # The status may still speak of an older attempt; only its conditions about the backend are news.
+        why = _because(trouble.reason, trouble.message) if trouble and job.number == 0 else ""
+        return f"{subject}: Pending{why or ', not yet taken up by the controller'}"
+    reason, message = job.reason, job.message
+    if not reason and trouble and not job.outcome:
+        reason, message = trouble.reason, trouble.message
+    code = f" [exit code {job.exit_code}]" if job.exit_code is not None else ""
+    return f"{subject}: {job.outcome or job.state}{_because(reason, message)}{code}"
+
+
+def tell(before: JobView | None, now: JobView) -> list[str]:
+    """The lines that are new since ``before``: each transition is told once.
+
+    With ``before`` None the whole story so far is told, as after a resumption.
+    """
+    fresh = before is None or before.attempt != now.attempt
+    lines = []
+    if fresh or before is None or headline(before) != headline(now):
+        lines.append(headline(now))
+    if not now.taken_up:
+        return lines
+    old = None if fresh or before is None or not before.taken_up else before
+    if now.cancelled_for and (old is None or not old.cancelled_for) and not now.outcome:
+        lines.append(f"Its end is wished for, cause {now.cancelled_for}")
+    if now.external_id and (old is None or old.external_id != now.external_id):
+        lines.append(f"External id: {now.external_id}")
+    if now.tracking_url and (old is None or old.tracking_url != now.tracking_url):
+        lines.append(f"Tracking URL: {now.tracking_url}")
+    if now.progress and not now.outcome and (old is None or old.progress != now.progress):
+        lines.append(f"Progress: {now.progress}")
+    for trouble in troubles(now)[1:] if not now.outcome else ():
+        if old is None or trouble not in troubles(old):
+            lines.append(f"{trouble.type} is False ({trouble.reason}): {trouble.message}")
+    return lines
+
+
+def is_final(job: JobView) -> bool:
+    """A retry would be wrong: a person ended the attempt, or the same arguments would meet the same refusal."""
+    by_person = job.cancelled_for in ("User", "MarkedFailed", "MarkedSuccess", "Skipped")
+    return (job.ended == "Cancelled" and by_person) or (job.ended == "Failed" and job.reason == "InvalidSpec")
+
+
+def lost_text(job: JobView) -> str:
+    """What is known of a lost attempt, and what a person can do."""
+    return (
+        f"{headline(job)}. External id: {job.external_id or 'none'}. It can no longer be known whether the "
+        "program ran to its end, or still runs, so it is not run again by itself. When you are sure that it does not "
+        f"run: kubectl -n {job.namespace} patch dj {job.name} --type merge -p "
+        f"'{{\"spec\":{{\"acceptLost\":{job.attempt}}}}}' and clear the task (or set on_lost='resubmit')"
+    )

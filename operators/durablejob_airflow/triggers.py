@@ -1,0 +1,201 @@
+"""The trigger that waits for the end of one attempt of a DurableJob."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import importlib
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.bases.xcom import BaseXCom
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+from asgiref.sync import sync_to_async
+
+from durablejob_airflow import DEFAULT_CONN_ID, story, wishes
+from durablejob_airflow.airflow_side import map_index_of
+from durablejob_airflow.links import ExternalJobLink
+from durablejob_airflow.resource import ResourceError
+from durablejob_airflow.view import JobView
+from durablejob_airflow.watch import watching
+
+if TYPE_CHECKING:
+    from durablejob_airflow.client_async import AsyncJobsClient
+
+log = logging.getLogger(__name__)
+
+CANCEL_SECONDS = 60.0
+"""For how long a cancel is tried while Kubernetes is away."""
+ASK_AGAIN_SECONDS = 5.0
+"""Between two questions for the task's state, where the answer was none, or not yet ``deferred``."""
+
+SETTLE_SECONDS = 3.0
+"""No event earlier than this after the trigger's start. Airflow 3.3 takes the late exit of the process that deferred
+for the end of the one that resumed, where both are of one try, and fails the task: so a job that is done at once
+waits until the first process is likely to be gone."""
+
+_handed_over: set[asyncio.Task[None]] = set()
+"""Tasks that outlive the trigger which started them."""
+
+
+@asynccontextmanager
+async def connected(conn_id: str, namespace: str) -> AsyncIterator[AsyncJobsClient]:
+    """A client by the connection as it is now."""
+    # The Kubernetes clients take a second to import: neither DAG parsing nor the event loop is to wait for that.
+    hooks = await asyncio.to_thread(importlib.import_module, "durablejob_airflow.hooks")
+    client = await asyncio.to_thread(importlib.import_module, "durablejob_airflow.client_async")
+    async with hooks.AsyncDurableJobHook(conn_id=conn_id).get_conn() as api:
+        yield client.AsyncJobsClient(api, namespace)
+
+
+async def state_in_airflow(ti: Any) -> wishes.SeenState:
+    """The task instance's state; UNKNOWN where Airflow does not answer."""
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance  # loaded in a triggerer, not by parsing
+
+    try:
+        states = await sync_to_async(RuntimeTaskInstance.get_task_states)(
+            dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=map_index_of(ti)
+        )
+    except Exception as error:
+        log.warning("Airflow does not tell the state of %s: %s", ti.task_id, error)
+        return wishes.UNKNOWN
+    return wishes.pick(states, ti.run_id, ti.task_id, map_index_of(ti))
+
+
+class DurableJobTrigger(BaseTrigger):
+    """Fires once, when the attempt it waits for has ended.
+
+    The event says only that: ``{"namespace", "name", "attempt", "state"}``; the task reads the rest from
+    the job. State is the outcome, or ``Gone`` (the job was deleted), or ``Superseded`` (a later attempt
+    was started). All triggers of a process share one watch per connection and namespace.
+
+    :param durablejob_conn_id: connection of type ``durablejob``
+    :param namespace: the job's namespace
+    :param name: the job's name
+    :param uid: the job's uid; another job of that name is not waited for
+    :param attempt: the attempt to wait for
+    :param holder_id: id of the task instance; its cancel counts only while it holds the job
+    """
+
+    def __init__(
+        self,
+        *,
+        namespace: str,
+        name: str,
+        uid: str,
+        attempt: int,
+        holder_id: str,
+        durablejob_conn_id: str = DEFAULT_CONN_ID,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.durablejob_conn_id = durablejob_conn_id
+        self.namespace = namespace
+        self.name = name
+        self.uid = uid
+        self.attempt = attempt
+        self.holder_id = holder_id
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """What makes an equal trigger in another process."""
+        fields = ("durablejob_conn_id", "namespace", "name", "uid", "attempt", "holder_id")
+        path = f"{DurableJobTrigger.__module__}.{DurableJobTrigger.__qualname__}"
+        return path, {field: getattr(self, field) for field in fields}
+
+    def ending(self, job: JobView | None) -> str | None:
+        """The event's state if there is nothing more to wait for."""
+        if job is None or job.uid != self.uid:
+            return "Gone"
+        if job.attempt != self.attempt:
+            return "Superseded"
+        return job.ended
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Tell each transition in the task's log, and fire at the end."""
+        begun = asyncio.get_running_loop().time()
+        told: JobView | None = None
+        link: str | None = None
+        connect = partial(connected, self.durablejob_conn_id, self.namespace)
+        async with watching(self.durablejob_conn_id, self.namespace, self.name, connect) as mailbox:
+            while True:
+                job = await mailbox.get()
+                if job is not None:
+                    for line in story.tell(told, job):
+                        self.log.info(line)
+                    told = job
+                    if job.taken_up and job.tracking_url and job.tracking_url != link:
+                        link = job.tracking_url
+                        await self._show_link(link)
+                state = self.ending(job)
+                if state is not None:
+                    break
+        await asyncio.sleep(begun + SETTLE_SECONDS - asyncio.get_running_loop().time())
+        await self._until_deferred()
+        event = {"namespace": self.namespace, "name": self.name, "attempt": self.attempt, "state": state}
+        yield TriggerEvent(event)  # type: ignore[no-untyped-call]
+
+    async def _show_link(self, url: str) -> None:
+        """The link on the task's page, as soon as it is known; it is no reason to fail."""
+        ti = self.task_instance
+        if ti is None:
+            return
+        try:
+            await BaseXCom.aset(
+                key=ExternalJobLink().xcom_key,
+                value=url,
+                dag_id=ti.dag_id,
+                task_id=ti.task_id,
+                run_id=ti.run_id,
+                map_index=map_index_of(ti),
+            )
+        except Exception as error:
+            self.log.warning("The link could not be stored: %s", error)
+
+    async def _until_deferred(self) -> None:
+        """An event that meets a task which is not deferred is lost, and Airflow starts the trigger again.
+
+        After a clear of a deferred task its trigger runs on until the task is scheduled; then it is
+        cancelled here.
+        """
+        while self.task_instance is not None:
+            seen = await state_in_airflow(self.task_instance)
+            if not seen.known or seen.state == "deferred":
+                return
+            await asyncio.sleep(ASK_AGAIN_SECONDS)
+
+    async def on_kill(self) -> None:
+        """Perhaps a person ended the task: find out, and cancel the job only then.
+
+        Airflow grants about a second, and calls this for a trigger that moved to another triggerer too;
+        so the work is handed to a task of this module.
+        """
+        if self.task_instance is None:
+            return
+        task = asyncio.get_running_loop().create_task(
+            _cancel_if_wished(self, self.task_instance), context=contextvars.Context()
+        )
+        _handed_over.add(task)
+        task.add_done_callback(_handed_over.discard)
+
+
+async def _cancel_if_wished(trigger: DurableJobTrigger, ti: Any) -> None:
+    """Ask Airflow what became of the task, and write the cancel if that is a person's wish."""
+    seen = await state_in_airflow(ti)
+    for _ in range(3):
+        if seen.known:
+            break
+        await asyncio.sleep(ASK_AGAIN_SECONDS)
+        seen = await state_in_airflow(ti)
+    verdict = wishes.of_trigger(seen)
+    if verdict.act is not wishes.Act.CANCEL:
+        log.info("DurableJob %s goes on: its task is %s", trigger.name, seen.state if seen.known else "unknown")
+        return
+    try:
+        async with connected(trigger.durablejob_conn_id, trigger.namespace) as jobs:
+            done = await jobs.cancel(trigger.name, trigger.holder_id, verdict.cause, CANCEL_SECONDS)
+    except ResourceError as error:
+        log.warning("DurableJob %s could not be asked to end (%s): %s", trigger.name, verdict.cause, error)
+    else:
+        log.info("DurableJob %s: %s, cause %s", trigger.name, "asked to end" if done else "not ours", verdict.cause)

@@ -1,0 +1,1 @@
+"""The Airflow side, from pure tables to a real Airflow."""

@@ -1,0 +1,94 @@
+"""What the operators take, and what they refuse when a DAG is parsed."""
+
+from __future__ import annotations
+
+import ast
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import durablejob_airflow.example_dags
+from durablejob_airflow.compat import require_airflow
+from durablejob_airflow.operators import DurableJobOperator, DurableSparkSubmitOperator
+from durablejob_airflow.operators.spark import REFUSED
+
+SPARK: dict[str, Any] = {"task_id": "t", "application": "local:///a.py", "retries": 1}
+
+
+@pytest.mark.parametrize("argument", sorted(REFUSED))
+def test_an_argument_without_a_meaning_is_refused_with_its_alternative(argument):
+    with pytest.raises(ValueError, match=argument) as refusal:
+        DurableSparkSubmitOperator(**SPARK, **{argument: "x"})
+    assert REFUSED[argument][1] in str(refusal.value)
+
+
+def test_values_that_say_nothing_are_taken():
+    silent = {name: (values[0] if values else None) for name, (values, _) in REFUSED.items()}
+    DurableSparkSubmitOperator(**SPARK, **silent)
+
+
+def test_a_dag_moves_over_by_import_and_connection():
+    operator = DurableSparkSubmitOperator(
+        **SPARK, conn_id="my_durablejob", status_poll_interval=3, conf={"spark.x": 1}, application_args=[1]
+    )
+    assert (operator.durablejob_conn_id, operator.poll_interval) == ("my_durablejob", 3)
+    assert operator.work()["spark"]["arguments"] == ["1"]
+
+
+def test_template_fields_hold_what_the_author_gave():
+    given = {
+        "conf": {"a": "{{ ds }}"},
+        "application_args": ["{{ ds }}"],
+        "env_vars": {"A": "{{ ds }}"},
+        "name": "{{ ds }}",
+    }
+    operator = DurableSparkSubmitOperator(**SPARK, **given)
+    assert all(getattr(operator, name) is value for name, value in given.items())
+    assert all(hasattr(operator, name) for name in operator.template_fields)
+
+
+def test_a_task_without_retries_is_warned_about():
+    with pytest.warns(UserWarning, match="retries=0"):
+        DurableJobOperator(task_id="t", spec={"plugin": {}}, retries=0)
+
+
+@pytest.mark.parametrize("choice", [{"on_lost": "retry"}, {"on_work_changed": "restart"}])
+def test_a_choice_that_does_not_exist_is_refused(choice):
+    with pytest.raises(ValueError, match="is not one of"):
+        DurableJobOperator(task_id="t", spec={"plugin": {}}, retries=1, **choice)
+
+
+def test_a_spec_with_two_kinds_of_work_is_refused():
+    with pytest.raises(ValueError, match="exactly one"):
+        DurableJobOperator(task_id="t", spec={"plugin": {}, "spark": {}}, retries=1)
+
+
+def test_an_older_airflow_is_refused_in_one_line():
+    with pytest.raises(ImportError, match=r"needs Apache Airflow 3\.3 or newer \(found 3\.2\.1\)"):
+        require_airflow("3.2.1")
+    require_airflow("3.3.0rc1")
+    require_airflow("4.0")
+
+
+def test_the_provider_is_found_by_airflow():
+    from airflow.providers_manager import ProvidersManager
+
+    [entry] = [point for point in entry_points(group="apache_airflow_provider") if point.dist.name == "durablejob"]
+    info = entry.load()()
+    assert info["package-name"] == entry.dist.name
+    manager = ProvidersManager()
+    assert "durablejob" in manager.providers
+    assert "durablejob" in manager._hook_provider_dict or manager._hooks_lazy_dict
+    assert set(info["extra-links"]) <= set(manager.extra_links_class_names)
+
+
+def test_the_example_is_a_dag_of_twenty_lines():
+    path = Path(durablejob_airflow.example_dags.__file__).with_name("example_durablejob.py")
+    text = path.read_text()
+    assert len(text.splitlines()) <= 22
+    names: dict[str, Any] = {}
+    exec(compile(ast.parse(text), str(path), "exec"), names)
+    operator = names["DurableSparkSubmitOperator"]
+    assert operator is DurableSparkSubmitOperator

@@ -1,0 +1,78 @@
+"""What the task's log tells."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from durablejob_airflow import story
+from durablejob_airflow.view import CancelView, ConditionView, JobView, view_of
+
+NEW = JobView("data", "job", "u1")
+MISSING = ConditionView("Accepted", "False", "BackendNotFound", "there is no JobBackend x in data; create it")
+PENDING = replace(NEW, number=1, conditions=(MISSING,))
+RUNNING = replace(NEW, number=1, state="Running", external_id="driver-1", tracking_url="http://ui", reason="Started")
+
+
+def test_why_a_job_waits_is_said_once():
+    first = story.tell(None, PENDING)
+    assert first == [
+        "DurableJob data/job, attempt 1: Pending (BackendNotFound): there is no JobBackend x in data; create it"
+    ]
+    assert story.tell(PENDING, PENDING) == []
+
+
+def test_a_status_about_an_older_attempt_is_not_told_as_this_ones():
+    lines = story.tell(None, replace(RUNNING, outcome="Failed", state="Failed", attempt=2))
+    assert lines == ["DurableJob data/job, attempt 2: Pending, not yet taken up by the controller"]
+
+
+def test_each_transition_is_told_once():
+    assert story.tell(PENDING, RUNNING) == [
+        "DurableJob data/job, attempt 1: Running (Started)",
+        "External id: driver-1",
+        "Tracking URL: http://ui",
+    ]
+    progress = replace(RUNNING, progress="40 %, stage 4 of 10")
+    assert story.tell(RUNNING, progress) == ["Progress: 40 %, stage 4 of 10"]
+    failed = replace(progress, outcome="Failed", state="Failed", reason="ExitCode", message="it threw", exit_code=3)
+    assert story.tell(progress, failed) == ["DurableJob data/job, attempt 1: Failed (ExitCode): it threw [exit code 3]"]
+
+
+def test_a_wish_to_end_is_told():
+    wished = replace(RUNNING, cancel=CancelView(1, "User"))
+    assert story.tell(RUNNING, wished) == ["Its end is wished for, cause User"]
+
+
+def test_the_whole_story_is_told_again_after_a_resumption():
+    assert len(story.tell(None, RUNNING)) == 3
+
+
+def test_an_unreachable_backend_is_told_beside_the_state():
+    away = ConditionView("BackendReachable", "False", "Refused", "connection refused")
+    lines = story.tell(RUNNING, replace(RUNNING, reason=None, conditions=(away,)))
+    assert lines == ["DurableJob data/job, attempt 1: Running (Refused): connection refused"]
+
+
+def test_a_lost_job_says_what_a_person_can_do():
+    text = story.lost_text(replace(RUNNING, outcome="Lost", state="Lost"))
+    assert "acceptLost" in text
+    assert "driver-1" in text
+
+
+def test_a_resource_is_read_as_the_controller_writes_it():
+    raw = {
+        "metadata": {"name": "job", "namespace": "data", "uid": "u1", "annotations": {"durablejob.io/deployment": "p"}},
+        "spec": {"attempt": 2, "holder": {"incarnation": "n", "id": "t"}, "cancel": {"attempt": 2, "cause": "User"}},
+        "status": {"state": "Failed", "current": {"number": 2, "outcome": "Failed", "exitCode": 3}, "externalID": "d"},
+    }
+    job = view_of(raw)
+    assert (job.ended, job.exit_code, job.cancelled_for, job.deployment) == ("Failed", 3, "User", "p")
+    assert job.result() == {
+        "name": "job",
+        "namespace": "data",
+        "uid": "u1",
+        "attempt": 2,
+        "externalId": "d",
+        "trackingUrl": None,
+    }
+    assert view_of({"metadata": {"name": "new"}}).ended is None

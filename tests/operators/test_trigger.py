@@ -1,0 +1,177 @@
+"""The trigger: against a real API server, and what it makes of being killed."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk.module_loading import import_string
+
+from durablejob_airflow import triggers, wishes
+from durablejob_airflow.triggers import DurableJobTrigger
+from durablejob_airflow.view import CancelView, JobView
+from durablejob_api import API_VERSION, FINALIZER, GROUP, VERSION
+from tests.operators.scripted import Controller
+
+TI = SimpleNamespace(dag_id="dag", run_id="run", task_id="task", map_index=-1)
+
+
+@pytest.fixture
+def job(controller: Controller) -> dict[str, Any]:
+    """A job that runs until it is told otherwise."""
+    name = f"job-{secrets.token_hex(3)}"
+    body = {
+        "apiVersion": API_VERSION,
+        "kind": "DurableJob",
+        "metadata": {"name": name, "finalizers": [FINALIZER]},
+        "spec": {
+            "backendRef": {"name": "fake", "type": "Plugin"},
+            "plugin": {"parameters": {"hold": "yes"}},
+            "holder": {"incarnation": "n", "id": "ti-1"},
+        },
+    }
+    made: dict[str, Any] = controller._api.create_namespaced_custom_object(
+        GROUP, VERSION, controller.namespace, "durablejobs", body
+    )
+    return made
+
+
+@pytest.fixture
+def trigger(job: dict[str, Any], conn_id: str, controller: Controller) -> DurableJobTrigger:
+    meta = job["metadata"]
+    return DurableJobTrigger(
+        durablejob_conn_id=conn_id,
+        namespace=controller.namespace,
+        name=meta["name"],
+        uid=meta["uid"],
+        attempt=1,
+        holder_id="ti-1",
+    )
+
+
+def view(**fields: Any) -> JobView:
+    return JobView(**{"namespace": "ns", "name": "job", "uid": "u1", "number": 1} | fields)
+
+
+def test_it_survives_the_way_to_another_process(trigger):
+    path, kwargs = trigger.serialize()
+    again = import_string(path)(**kwargs)
+    assert type(again) is DurableJobTrigger
+    assert again.serialize() == trigger.serialize()
+
+
+@pytest.mark.parametrize(
+    ("job", "state"),
+    [
+        (view(), None),
+        (view(outcome="Failed"), "Failed"),
+        (view(outcome="Succeeded", cancel=CancelView(1, "User")), "Succeeded"),
+        (view(uid="u2", outcome="Succeeded"), "Gone"),
+        (None, "Gone"),
+        (view(attempt=2, outcome="Failed"), "Superseded"),
+    ],
+)
+def test_it_fires_for_the_end_of_its_own_attempt_only(job, state):
+    trigger = DurableJobTrigger(namespace="ns", name="job", uid="u1", attempt=1, holder_id="ti-1")
+    assert trigger.ending(job) == state
+
+
+def test_the_end_of_the_attempt_before_is_not_its_own():
+    trigger = DurableJobTrigger(namespace="ns", name="job", uid="u1", attempt=2, holder_id="ti-1")
+    assert trigger.ending(view(attempt=2, number=1, outcome="Failed")) is None
+
+
+async def events(trigger: DurableJobTrigger) -> list[Any]:
+    return [event.payload async for event in trigger.run()]
+
+
+async def test_it_fires_once_with_little_data(trigger, controller):
+    waiting = asyncio.create_task(events(trigger))
+    await asyncio.sleep(1)
+    assert not waiting.done()
+    controller.release(trigger.name)
+    assert await asyncio.wait_for(waiting, 20) == [
+        {"namespace": controller.namespace, "name": trigger.name, "attempt": 1, "state": "Succeeded"}
+    ]
+
+
+async def test_it_fires_when_the_job_is_deleted(trigger, controller):
+    waiting = asyncio.create_task(events(trigger))
+    await asyncio.sleep(1)
+    controller.delete(trigger.name)
+    assert [event["state"] for event in await asyncio.wait_for(waiting, 20)] == ["Gone"]
+
+
+async def test_it_waits_with_the_event_until_its_task_is_deferred(trigger, controller, monkeypatch):
+    answers = iter(
+        [wishes.SeenState(state=None), wishes.SeenState(state="scheduled"), wishes.SeenState(state="deferred")]
+    )
+    asked = []
+
+    async def state(_: Any) -> wishes.SeenState:
+        asked.append(1)
+        return next(answers)
+
+    async def no_link(self: Any, url: str) -> None:
+        pass
+
+    monkeypatch.setattr(triggers, "state_in_airflow", state)
+    monkeypatch.setattr(triggers, "ASK_AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(DurableJobTrigger, "_show_link", no_link)
+    trigger.task_instance = TI
+    controller.release(trigger.name)
+    assert len(await asyncio.wait_for(events(trigger), 20)) == 1
+    assert len(asked) == 3
+
+
+@pytest.mark.parametrize(
+    ("seen", "cause"),
+    [
+        (wishes.SeenState(state="failed"), "MarkedFailed"),
+        (wishes.SeenState(state="success"), "MarkedSuccess"),
+        (wishes.ABSENT, "User"),
+        (wishes.SeenState(state="deferred"), None),
+        (wishes.SeenState(state=None), None),
+        (wishes.UNKNOWN, None),
+    ],
+)
+async def test_a_kill_cancels_only_upon_a_persons_wish(trigger, controller, monkeypatch, seen, cause):
+    async def state(_: Any) -> wishes.SeenState:
+        return seen
+
+    monkeypatch.setattr(triggers, "state_in_airflow", state)
+    monkeypatch.setattr(triggers, "ASK_AGAIN_SECONDS", 0.01)
+    trigger.task_instance = TI
+    await trigger.on_kill()
+    await asyncio.wait_for(asyncio.gather(*triggers._handed_over), 20)
+    assert (controller.job(trigger.name)["spec"].get("cancel") or {}).get("cause") == cause
+
+
+async def test_a_kill_outlives_the_trigger_that_was_cancelled(trigger, controller, monkeypatch):
+    """Airflow cancels the trigger's task again one second into on_kill."""
+
+    async def state(_: Any) -> wishes.SeenState:
+        await asyncio.sleep(0.3)
+        return wishes.SeenState(state="failed")
+
+    monkeypatch.setattr(triggers, "state_in_airflow", state)
+    trigger.task_instance = TI
+    killing = asyncio.create_task(trigger.on_kill())
+    await asyncio.sleep(0.05)
+    killing.cancel()
+    await asyncio.wait_for(asyncio.gather(*triggers._handed_over), 20)
+    assert controller.job(trigger.name)["spec"]["cancel"]["cause"] == "MarkedFailed"
+
+
+async def test_a_cancel_of_a_try_that_no_longer_holds_the_job_is_not_written(trigger, controller, monkeypatch):
+    async def state(_: Any) -> wishes.SeenState:
+        return wishes.SeenState(state="failed")
+
+    monkeypatch.setattr(triggers, "state_in_airflow", state)
+    trigger.task_instance, trigger.holder_id = TI, "ti-0"
+    await trigger.on_kill()
+    await asyncio.wait_for(asyncio.gather(*triggers._handed_over), 20)
+    assert "cancel" not in controller.job(trigger.name)["spec"]

@@ -1,0 +1,199 @@
+"""The shared watch, against an API server that breaks on demand."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import pytest
+
+from durablejob_airflow import watch
+from durablejob_airflow.resource import Backoff, Expired, Refused, Unavailable
+
+MARK: contextvars.ContextVar[str] = contextvars.ContextVar("mark", default="empty")
+
+
+class Server:
+    """Jobs in memory; a break ends all watches with that error."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, dict[str, Any]] = {}
+        self.version = 100
+        self.watchers: list[asyncio.Queue[Any]] = []
+        self.lists = self.reads = self.connections = 0
+        self.away: Exception | None = None
+        self.marks: set[str] = set()
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[Server]:
+        self.connections += 1
+        self.marks.add(MARK.get())
+        yield self
+
+    def put(self, name: str, state: str = "Running", told: bool = True) -> None:
+        """Change a job; not told: the event is lost."""
+        self.version += 1
+        meta = {"name": name, "namespace": "ns", "uid": f"uid-{name}", "resourceVersion": str(self.version)}
+        self.jobs[name] = {"metadata": meta, "spec": {"attempt": 1}, "status": {"state": state}}
+        if told:
+            self.tell("MODIFIED", self.jobs[name])
+
+    def remove(self, name: str, told: bool = True) -> None:
+        job = self.jobs.pop(name)
+        if told:
+            self.tell("DELETED", job)
+
+    def tell(self, kind: str, job: dict[str, Any]) -> None:
+        for queue in self.watchers:
+            queue.put_nowait((kind, job))
+
+    def break_with(self, error: Exception) -> None:
+        for queue in self.watchers:
+            queue.put_nowait(error)
+
+    async def get(self, name: str) -> dict[str, Any] | None:
+        self.reads += 1
+        if self.away:
+            raise self.away
+        return self.jobs.get(name)
+
+    async def pages(self) -> AsyncIterator[tuple[str, list[dict[str, Any]]]]:
+        if self.away:
+            raise self.away
+        self.lists += 1
+        yield str(self.version), list(self.jobs.values())
+
+    async def watch(self, version: str) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+        queue: asyncio.Queue[Any] = asyncio.Queue()
+        self.watchers.append(queue)
+        try:
+            while True:
+                item = await queue.get()
+                if isinstance(item, Exception):
+                    raise item
+                if item is None:
+                    return
+                yield item
+        finally:
+            self.watchers.remove(queue)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Server:
+    monkeypatch.setattr(watch, "Backoff", lambda: Backoff(first=0.01, most=0.05))
+    return Server()
+
+
+def watching(server: Server, name: str, namespace: str = "ns") -> Any:
+    return watch.watching("conn", namespace, name, server.connect)
+
+
+async def soon(mailbox: watch.Mailbox) -> Any:
+    return await asyncio.wait_for(mailbox.get(), 2)
+
+
+async def until(holds: Any) -> None:
+    async with asyncio.timeout(2):
+        while not holds():  # noqa: ASYNC110 -- it is somebody else's state
+            await asyncio.sleep(0.005)
+
+
+async def test_a_subscriber_gets_the_job_as_it_is_and_each_change(server):
+    server.put("a")
+    async with watching(server, "a") as mailbox:
+        assert (await soon(mailbox)).state == "Running"
+        await until(lambda: server.watchers)
+        server.put("a", "Succeeded")
+        assert (await soon(mailbox)).state == "Succeeded"
+        server.put("b")
+        server.remove("a")
+        assert await soon(mailbox) is None
+
+
+async def test_one_watch_serves_all_subscribers_of_a_namespace_and_ends_with_the_last(server):
+    for number in range(50):
+        server.put(str(number))
+    async with AsyncExitStack() as stack:
+        boxes = [await stack.enter_async_context(watching(server, str(number))) for number in range(50)]
+        boxes.append(await stack.enter_async_context(watching(server, "0")))
+        for box in boxes:
+            await soon(box)
+        assert server.connections == 1
+        assert len(watch._watches) == 1
+        async with watching(server, "x", "other") as other:
+            assert await soon(other) is None
+            assert server.connections == 2
+    assert watch._watches == {}
+    await until(lambda: not server.watchers)
+
+
+@pytest.mark.parametrize(
+    "error", [Unavailable("reset"), Expired("too old"), Refused(403, "no watch"), RuntimeError("bug")]
+)
+async def test_every_gap_is_closed_by_a_list(server, error):
+    server.put("a")
+    server.put("gone")
+    async with watching(server, "a") as mailbox, watching(server, "gone") as second:
+        await soon(mailbox)
+        await soon(second)
+        await until(lambda: server.watchers)
+        server.put("a", "Succeeded", told=False)
+        server.remove("gone", told=False)
+        server.break_with(error)
+        assert (await soon(mailbox)).state == "Succeeded"
+        assert await soon(second) is None
+
+
+async def test_a_watch_that_ends_in_an_orderly_way_goes_on_without_a_list(server):
+    server.put("a")
+    async with watching(server, "a") as mailbox:
+        await soon(mailbox)
+        await until(lambda: server.watchers)
+        server.watchers[0].put_nowait(None)
+        await asyncio.sleep(0.02)
+        await until(lambda: server.watchers)
+        server.put("a", "Failed")
+        assert (await soon(mailbox)).state == "Failed"
+        assert server.lists == 1
+
+
+async def test_an_outage_is_waited_for(server):
+    server.put("a")
+    server.away = Unavailable("refused")
+    async with watching(server, "a") as mailbox:
+        await asyncio.sleep(0.05)
+        assert mailbox.empty()
+        server.away = None
+        assert (await soon(mailbox)).state == "Running"
+
+
+async def test_an_older_version_does_not_overtake_a_newer_one(server):
+    server.put("a")
+    async with watching(server, "a") as mailbox:
+        await soon(mailbox)
+        await until(lambda: server.watchers)
+        old = server.jobs["a"]
+        server.put("a", "Succeeded")
+        server.tell("MODIFIED", old)
+        server.put("b")
+        assert (await soon(mailbox)).state == "Succeeded"
+        await asyncio.sleep(0.02)
+        assert mailbox.empty()
+
+
+async def test_the_watch_does_not_run_in_the_context_of_a_trigger(server):
+    MARK.set("a trigger's")
+    async with watching(server, "a") as mailbox:
+        await soon(mailbox)
+    assert server.marks == {"empty"}
+
+
+async def test_a_later_subscriber_of_the_same_job_gets_it_too(server):
+    server.put("a")
+    async with watching(server, "a") as first:
+        await soon(first)
+        async with watching(server, "a") as second:
+            assert (await soon(second)).state == "Running"
