@@ -2,9 +2,10 @@
 
 import sys
 import time
+from pathlib import Path
 
 ledger, name, how, seconds = sys.argv[1:5]
-with open(ledger, "a") as book:
+with Path(ledger).open("a") as book:
     book.write(name + "\n")
 if how == "count":
     from pyspark.sql import SparkSession
