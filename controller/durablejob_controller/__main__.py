@@ -49,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command."""
     settings = parse(arguments)
     logs.configure(settings.log_level, settings.log_format)
+    log.info("drivers reach the start gate at %s", settings.public_gate_url)
     try:
         asyncio.run(run(settings))
     except (DurableJobError, OSError) as error:

@@ -18,13 +18,14 @@ from collections.abc import Coroutine
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from durablejob_api import API_VERSION
 from durablejob_controller import metrics
 from durablejob_controller.backends.registry import Registry
-from durablejob_controller.errors import KubernetesError, NotFound
+from durablejob_controller.errors import KubernetesError, NotServed
 from durablejob_controller.events import EventRecorder
 from durablejob_controller.gate import Gate
 from durablejob_controller.jobs import Jobs
-from durablejob_controller.kube import BACKENDS, CLUSTER_BACKENDS, JOBS, NAMESPACES, Kube, Object
+from durablejob_controller.kube import BACKENDS, CLUSTER_BACKENDS, JOBS, NAMESPACES, Kube, Object, Resource
 from durablejob_controller.lease import Elector
 from durablejob_controller.queue import WorkQueue
 from durablejob_controller.reconcile import Reconciler
@@ -131,21 +132,26 @@ class Engine:
     def job_seen(self, kind: str | None, raw: Object) -> None:
         """A DurableJob was listed, added, changed (None, ADDED, MODIFIED) or DELETED."""
         uid = raw["metadata"]["uid"]
-        if kind == "DELETED":
-            self._jobs.remove(uid)
-            self._queue.forget(uid)
-        elif self._jobs.put(raw) is not None:
-            self._queue.add(uid)
+        try:
+            if kind == "DELETED":
+                self._jobs.remove(uid)
+                self._queue.forget(uid)
+            elif self._jobs.put(raw) is not None:
+                self._queue.add(uid)
+        except Exception:  # one bad object never stops the rest
+            log.exception("DurableJob %s cannot be taken in", raw["metadata"].get("name"))
 
     async def backend_seen(self, kind: str | None, raw: Object) -> None:
         """The same of a backend."""
         if self._sites is None:
             return
-        if kind == "DELETED":
-            meta = raw["metadata"]
-            await self._sites.remove((raw["kind"], meta.get("namespace", ""), meta["name"]))
-        else:
-            await self._sites.put(raw)
+        try:
+            if kind == "DELETED":
+                await self._sites.remove(raw["metadata"]["uid"])
+            else:
+                await self._sites.put(raw)
+        except Exception:  # nobody waits for this call's result
+            log.exception("backend %s cannot be taken in", raw["metadata"].get("name"))
 
     async def _relist_for_ever(self) -> None:
         while True:
@@ -154,23 +160,30 @@ class Engine:
                 await self._relist()
             except KubernetesError as error:
                 log.warning("periodic list failed: %s", error)
+            except Exception:
+                log.exception("periodic list failed")
 
     async def _relist(self) -> None:
         """Take in everything, and drop what is gone: after a 410 the watch lists again, but tells no deletions."""
         if self._sites is None:
             return
         namespaces: tuple[str | None, ...] = self._settings.namespaces or (None,)
-        async for raw in self._kube.pages(CLUSTER_BACKENDS, None):
-            await self._sites.put({"kind": "ClusterJobBackend", **raw})
-        before = {uid for uid, _ in self._jobs}
+        jobs, backends = {uid for uid, _ in self._jobs}, self._sites.uids()
         seen: set[str] = set()
+        lists: list[tuple[Resource, str, str | None]] = [(CLUSTER_BACKENDS, "ClusterJobBackend", None)]
         for namespace in namespaces:
-            async for raw in self._kube.pages(BACKENDS, namespace):
-                await self._sites.put({"kind": "JobBackend", **raw})
-            async for raw in self._kube.pages(JOBS, namespace):
+            lists += [(BACKENDS, "JobBackend", namespace), (JOBS, "DurableJob", namespace)]
+        for resource, kind, namespace in lists:
+            async for item in self._kube.pages(resource, namespace):
+                raw = {"apiVersion": API_VERSION, "kind": kind, **item}
                 seen.add(raw["metadata"]["uid"])
-                self.job_seen(None, {"kind": "DurableJob", "apiVersion": f"{JOBS.prefix[6:]}", **raw})
-        for uid in before - seen:
+                if resource is JOBS:
+                    self.job_seen(None, raw)
+                else:
+                    await self.backend_seen(None, raw)
+        for uid in backends - seen:
+            await self._sites.remove(uid)
+        for uid in jobs - seen:
             self._jobs.remove(uid)
             self._queue.forget(uid)
         counts = Counter(e.job.status.state.value if e.job.status else "Pending" for _, e in self._jobs)
@@ -186,7 +199,7 @@ class Engine:
                 for resource in (JOBS, BACKENDS, CLUSTER_BACKENDS):
                     async for _ in self._kube.pages(resource, (self._settings.namespaces or (None,))[0]):
                         break
-            except NotFound:
+            except NotServed:
                 if not told:
                     log.warning("the CRDs are not installed (kubectl apply -f crds/): waiting for them")
                 told = True

@@ -10,9 +10,11 @@
     |   `-- InvalidBackend          this backend's own settings are wrong
     `-- KubernetesError             what the Kubernetes API client may raise
         +-- Conflict                the compare-and-swap lost: read again
-        +-- NotFound
-        +-- Refused                 422 or 403: sending it again would be refused again
+        +-- NotFound                the API server itself says that this object is not there
+        +-- Refused                 422, 400, …: sending it again would be refused again
+        +-- Forbidden               401, 403: also said while the API server starts, so it is tried again
         `-- KubernetesUnavailable   timeout, reset, 429, 5xx
+            `-- NotServed           404 of something else: the kind is not installed, or a proxy answered
 
 An error is either handled where it is caught or raised on; it is logged in one place only.
 """
@@ -62,12 +64,20 @@ class Conflict(KubernetesError):
 
 
 class NotFound(KubernetesError):
-    """404 or 410: there is no such object."""
+    """There is no such object: 404 in the API server's own words."""
 
 
 class Refused(KubernetesError):
-    """The API server refused for good: schema, CEL, RBAC."""
+    """The API server refused for good: schema, CEL."""
+
+
+class Forbidden(KubernetesError):
+    """401 or 403: credentials or RBAC, which change without the object changing."""
 
 
 class KubernetesUnavailable(KubernetesError):
     """No answer, or one that asks to come back later."""
+
+
+class NotServed(KubernetesUnavailable):
+    """A 404 that is not about an object: the kind is not installed, or something else than the API server spoke."""

@@ -43,11 +43,7 @@ def transition(old: DurableJobStatus | None, new: DurableJobStatus) -> Transitio
         return None
     where = f" as {new.external_id}" if new.external_id else ""
     note = f"attempt {current.number}{where}: {current.message or new.state.value}"
-    waiting = new.state in (State.PENDING, State.SUBMITTING) and reason not in (
-        "Submitting",
-        "NextAttempt",
-        "Suspended",
-    )
+    waiting = new.state in (State.PENDING, State.SUBMITTING) and reason not in _ON_THE_WAY
     return Transition(reason, note[:1024], new.state in _WARNINGS or waiting, new.state.value)
 
 
@@ -69,7 +65,10 @@ class EventRecorder:
         event: Object = {
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
-            "metadata": {"name": f"{meta.name[:200]}.{uuid.uuid4().hex[:12]}", "namespace": meta.namespace},
+            "metadata": {
+                "name": f"{meta.name[:200].rstrip('-.')}.{uuid.uuid4().hex[:12]}",
+                "namespace": meta.namespace,
+            },
             "eventTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
             "reportingController": "durablejob.io/controller",
             "reportingInstance": self._identity[:128],

@@ -8,6 +8,7 @@ between can grant or deny anything.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from datetime import UTC, datetime
 
@@ -33,6 +34,8 @@ log = logging.getLogger(__name__)
 
 VERDICT = "Durablejob-Verdict"
 BODY_LIMIT = 4096
+BODY_PATIENCE = 10.0
+"""Seconds in which a call must have arrived whole."""
 SWAPS = 5
 """Lost compare-and-swaps after which the driver is asked to come back."""
 
@@ -159,7 +162,12 @@ class Gate:
 
 async def _call(request: web.Request) -> Call:
     try:
-        return Call.model_validate_json(await request.read())
+        async with asyncio.timeout(BODY_PATIENCE):
+            body = await request.read()
+    except TimeoutError as error:
+        raise web.HTTPRequestTimeout(text="the body did not come") from error
+    try:
+        return Call.model_validate_json(body)
     except ValidationError as error:
         raise web.HTTPBadRequest(text="body: JSON with nonce and driver") from error
 

@@ -28,7 +28,9 @@ MAX_UNSTARTED_CLAIMS = 5
 LOST_GRACE = 60.0
 """Seconds for which a run that was healthy may be unknown before it counts as lost."""
 QUEUED_GRACE = 5.0
-"""Seconds of queueing after which it is worth a write to say so."""
+"""Seconds of queueing after which it is worth a write to say what hinders the start."""
+STARTING_GRACE = 30.0
+"""The same where nothing is known to hinder it: a JVM takes its time, and each write costs something."""
 
 
 def open_claim(
@@ -128,9 +130,9 @@ def winner(job: DurableJob, current: Current, claim: Claim, seen: Seen, now: dat
 
 def _queued(job: DurableJob, current: Current, reservation: Reservation, run: Run, now: datetime) -> Decision:
     """Accepted, and not started: worth a write only when it lasts, or when there is a reason to give."""
-    age = (now - reservation.at).total_seconds()
-    if age < QUEUED_GRACE:
-        return Wait(QUEUED_GRACE - age)
+    patience = (QUEUED_GRACE if run.reason else STARTING_GRACE) - (now - reservation.at).total_seconds()
+    if patience > 0:
+        return Wait(patience)
     why = reasons.WAITING_FOR_GATE if run.phase is Phase.RUNNING else with_detail(reasons.SUBMITTED, run.message)
     if run.reason is not None:
         why = Why(run.reason, run.message or why.message)

@@ -18,7 +18,7 @@ from durablejob_api.names import attempt_key
 from durablejob_api.spec import BackendKind, BackendRef, BackendType, DurableJobSpec, PluginWork
 from durablejob_api.status import DurableJobStatus
 from durablejob_controller.backends.contract import Offer, Rejected, Sighting
-from durablejob_controller.kube import Object
+from durablejob_controller.kube import Object, is_newer
 
 Address = tuple[str, str, str]
 """A backend: (kind, namespace or "", name)."""
@@ -106,8 +106,9 @@ def parse(raw: Object) -> tuple[DurableJob, str | None]:
     except ValidationError as error:
         reason = describe_errors(error)
     ref = BackendRef(kind=BackendKind.JOB_BACKEND, name="invalid", type=BackendType.PLUGIN)
-    attempt = raw.get("spec", {}).get("attempt", 1) if isinstance(raw.get("spec"), dict) else 1
-    spec = DurableJobSpec(backend_ref=ref, plugin=PluginWork(), attempt=attempt if isinstance(attempt, int) else 1)
+    attempt = raw["spec"].get("attempt") if isinstance(raw.get("spec"), dict) else None
+    attempt = attempt if isinstance(attempt, int) and 1 <= attempt <= 100_000 else 1
+    spec = DurableJobSpec(backend_ref=ref, plugin=PluginWork(), attempt=attempt)
     try:
         status = DurableJobStatus.model_validate(raw["status"]) if raw.get("status") else None
     except ValidationError:
@@ -141,10 +142,9 @@ class Jobs:
 
     def put(self, raw: Object) -> Entry | None:
         """Take in a version; None when a newer one is known already."""
-        meta = raw["metadata"]
-        uid = meta["uid"]
+        uid = raw["metadata"]["uid"]
         old = self._entries.get(uid)
-        if old is not None and not _newer(meta.get("resourceVersion"), old.raw["metadata"].get("resourceVersion")):
+        if old is not None and not is_newer(raw, old.raw):
             return None
         job, invalid = parse(raw)
         now = time.monotonic()
@@ -175,11 +175,3 @@ class Jobs:
             users.discard(uid)
             if not users:
                 del self._unfinished[address]
-
-
-def _newer(new: str | None, old: str | None) -> bool:
-    """Whether this version came later. They are numbers in every real API server; else every version is taken."""
-    try:
-        return int(new or "") > int(old or "")
-    except ValueError:
-        return new != old

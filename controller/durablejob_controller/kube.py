@@ -20,7 +20,15 @@ from kubernetes import config as kubernetes_config
 
 from durablejob_api import GROUP, VERSION
 from durablejob_controller import metrics
-from durablejob_controller.errors import Conflict, KubernetesError, KubernetesUnavailable, NotFound, Refused
+from durablejob_controller.errors import (
+    Conflict,
+    Forbidden,
+    KubernetesError,
+    KubernetesUnavailable,
+    NotFound,
+    NotServed,
+    Refused,
+)
 
 Object = dict[str, Any]
 
@@ -52,6 +60,15 @@ EVENTS = Resource("/apis/events.k8s.io/v1", "events")
 LEASES = Resource("/apis/coordination.k8s.io/v1", "leases")
 
 MERGE_PATCH = "application/merge-patch+json"
+
+
+def is_newer(new: Object, old: Object) -> bool:
+    """Whether this version came later. They are numbers in every real API server; else every version is taken."""
+    versions = [raw["metadata"].get("resourceVersion") for raw in (new, old)]
+    try:
+        return int(versions[0] or "") > int(versions[1] or "")
+    except ValueError:
+        return bool(versions[0] != versions[1])
 
 
 def load_configuration(kubeconfig: str | None, context: str | None) -> kubernetes_client.Configuration:
@@ -164,7 +181,7 @@ class Kube:
         try:
             response = await self._client.request(method, path, params=params, content=content, headers=headers)
             code = str(response.status_code)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL, RuntimeError) as error:  # the last: this client was closed
             raise KubernetesUnavailable(f"{method} {path}: {type(error).__name__}: {error}") from error
         finally:
             metrics.REST_REQUESTS.labels(code=code, method=method).inc()
@@ -184,8 +201,13 @@ def _answer(method: str, path: str, response: httpx.Response) -> Object:
     text = f"{method} {path}: {status} {message or response.reason_phrase}"
     if status == 409:
         raise Conflict(text, status)
-    if status in (404, 410):
-        raise NotFound(text, status)
-    if status in (400, 401, 403, 405, 413, 415, 422):
+    if status == 404:
+        # Only a Status about the object says that it is gone; "404 page not found" is said for a kind that is not
+        # (yet) served, and by proxies that have lost the API server.
+        gone = isinstance(body, dict) and body.get("kind") == "Status" and body.get("reason") == "NotFound"
+        raise NotFound(text, status) if gone else NotServed(text, status)
+    if status in (401, 403):
+        raise Forbidden(message or text, status)
+    if status in (400, 405, 413, 415, 422):
         raise Refused(message or text, status)
     raise KubernetesUnavailable(text, status)

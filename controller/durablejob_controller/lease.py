@@ -46,17 +46,30 @@ class Elector:
             while True:
                 began = time.monotonic()
                 try:
-                    held = await asyncio.wait_for(self._try(), self._duration / 3)
+                    async with asyncio.timeout(self._patience(began)):
+                        held = await self._try()
                 except (KubernetesError, TimeoutError) as error:
-                    log.warning("lease %s: %s", self._name, error or type(error).__name__)
+                    log.warning("lease %s: %s", self._name, str(error) or type(error).__name__)
                     held = self.leading and time.monotonic() - self._renewed < self._duration * 2 / 3
                 else:
                     if held:
                         self._renewed = began  # from before the request was sent: on the safe side
                 self._set(held)
-                await asyncio.sleep(max(0.1, self._duration / 5 - (time.monotonic() - began)))
+                await asyncio.sleep(self._pause(began))
         finally:
             await self._release()
+
+    def _patience(self, now: float) -> float:
+        """Seconds for one try: a leader must have stopped when two thirds are over, whatever the API server does."""
+        return max(0.05, min(self._duration / 3, self._left(now))) if self.leading else self._duration / 3
+
+    def _pause(self, began: float) -> float:
+        now = time.monotonic()
+        pause = max(0.1, self._duration / 5 - (now - began))
+        return min(pause, max(0.05, self._left(now))) if self.leading else pause
+
+    def _left(self, now: float) -> float:
+        return self._renewed + self._duration * 2 / 3 - now
 
     def _set(self, leading: bool) -> None:
         if leading != self.leading:

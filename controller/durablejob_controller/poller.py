@@ -52,6 +52,7 @@ class Poller:
         self.last: Taken | None = None
         self.failing_since: float | None = None
         self.failure = ""
+        self._failed = 0.0
         self._changed = changed
         self._recovered = recovered
         self._wanted = wanted
@@ -65,6 +66,12 @@ class Poller:
         since = self.failing_since
         return self.failure if since is not None and time.monotonic() - since >= TROUBLE_AFTER else None
 
+    @property
+    def hopeless(self) -> bool:
+        """It is in trouble, and was asked a moment ago or is being asked: another question would only wait."""
+        asking = self._running is not None and not self._running.done()
+        return self.trouble is not None and (asking or time.monotonic() - self._failed < 2 * self._interval)
+
     async def run(self) -> None:
         """Poll for ever."""
         while True:
@@ -74,6 +81,8 @@ class Poller:
                     await self.fresh()
                 except BackendError as error:
                     log.debug("backend %s does not answer: %s", self.name, error)
+                except Exception:  # a fault of the backend's code must not end the polling
+                    log.exception("backend %s: observing failed", self.name)
             # Above 1,000 jobs a list is large: ask less often.
             await asyncio.sleep(self._interval if active <= 1000 else max(self._interval, 5.0))
 
@@ -84,6 +93,8 @@ class Poller:
         """
         if self._next is None:
             self._next = asyncio.create_task(self._after(self._running))
+            # Whoever asked may have been cancelled; then nobody else takes the error.
+            self._next.add_done_callback(lambda task: task.cancelled() or task.exception())
         return await asyncio.shield(self._next)
 
     async def _after(self, running: asyncio.Task[Taken] | None) -> Taken:
@@ -96,10 +107,11 @@ class Poller:
         sent = time.monotonic()
         try:
             snapshot = await self.backend.observe()
-        except BackendError as error:
+        except Exception as error:
             if self.failing_since is None:
                 self.failing_since = sent
-            self.failure = str(error)
+            self.failure = str(error) if isinstance(error, BackendError) else f"unexpected {type(error).__name__}"
+            self._failed = time.monotonic()
             raise
         finally:
             metrics.BACKEND_SECONDS.labels(backend=self.name, verb="observe").observe(time.monotonic() - sent)

@@ -7,12 +7,16 @@ worked on once more afterwards; a key that is added for later is moved up when i
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import itertools
 import time
 from collections import deque
 
 from durablejob_controller import metrics
+
+SLACK = 1000
+"""Outdated plans that are kept before they are swept."""
 
 
 class WorkQueue:
@@ -53,6 +57,8 @@ class WorkQueue:
             return
         self._due[key] = due
         heapq.heappush(self._later, (due, next(self._serial), key))
+        if len(self._later) > 2 * len(self._due) + SLACK:
+            self._compact()
         self._wake.set()
 
     def forget(self, key: str) -> None:
@@ -72,16 +78,21 @@ class WorkQueue:
                 return key
             self._wake.clear()
             pause = self._later[0][0] - time.monotonic() if self._later else None
-            try:
-                await asyncio.wait_for(self._wake.wait(), pause)
-            except TimeoutError:
-                continue
+            # Not wait_for: before Python 3.12 it begins to wait in another task, where the flag may be cleared again.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
 
     def done(self, key: str) -> None:
         self._active.discard(key)
         if key in self._again:
             self._again.discard(key)
             self.add(key)
+
+    def _compact(self) -> None:
+        """Drop plans that were moved or dropped: some are for a time to live of days."""
+        self._later = [plan for plan in self._later if self._due.get(plan[2]) == plan[0]]
+        heapq.heapify(self._later)
 
     def _promote(self) -> None:
         now = time.monotonic()

@@ -6,19 +6,20 @@ error into "again later": an error may delay a job, and never decides about it.
 
 from __future__ import annotations
 
-import base64
 import logging
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from durablejob_api import FINALIZER
-from durablejob_api.spec import SparkWork
+from durablejob_api.job import DurableJob
 from durablejob_api.status import DurableJobStatus
 from durablejob_controller import metrics
 from durablejob_controller.backends.contract import Accepted, Answer, Backend, Rejected, Submission, Unclear
+from durablejob_controller.credentials import job_secrets
 from durablejob_controller.decide import decide
 from durablejob_controller.errors import (
     BackendError,
+    BackendUnavailable,
     Conflict,
     DurableJobError,
     KubernetesError,
@@ -27,7 +28,8 @@ from durablejob_controller.errors import (
 )
 from durablejob_controller.events import EventRecorder, Transition
 from durablejob_controller.jobs import Entry, Jobs
-from durablejob_controller.kube import JOBS, SECRETS, Kube
+from durablejob_controller.kube import JOBS, Kube
+from durablejob_controller.logs import fields, note_transition
 from durablejob_controller.queue import WorkQueue
 from durablejob_controller.reasons import Why
 from durablejob_controller.sites import Sites
@@ -87,17 +89,15 @@ class Reconciler:
                 else:
                     self._queue.add_after(uid, self._poll_interval)
             entry.failures = 0
-        except Conflict:
-            await self._read_again(uid, entry)
-        except NotFound as error:
+        except (Conflict, NotFound) as error:
             log.debug("%s: %s", entry.job.metadata.name, error)
             await self._read_again(uid, entry)
         except DurableJobError as error:
             self._later(uid, entry, error)
-            log.warning("%s: %s: %s", entry.job.metadata.name, type(error).__name__, error, extra=_extra(entry))
+            log.warning("%s: %s: %s", entry.job.metadata.name, type(error).__name__, error, extra=fields(entry.job))
         except Exception as error:  # one bad object never stops the rest
             self._later(uid, entry, error)
-            log.exception("%s: unexpected error", entry.job.metadata.name, extra=_extra(entry))
+            log.exception("%s: unexpected error", entry.job.metadata.name, extra=fields(entry.job))
 
     def _later(self, uid: str, entry: Entry, error: Exception) -> None:
         metrics.RECONCILE_ERRORS.labels(error=type(error).__name__).inc()
@@ -117,7 +117,9 @@ class Reconciler:
         if raw["metadata"]["uid"] != uid:
             self._jobs.remove(uid)
         self._jobs.put(raw)
-        self._queue.add(raw["metadata"]["uid"])
+        # At once the first time, then with a pause: what reading does not cure must not spin.
+        self._queue.add_after(raw["metadata"]["uid"], backoff(entry.failures - 1) if entry.failures else 0.0)
+        entry.failures += 1
 
     # --- one step ----------------------------------------------------------------------------------
 
@@ -129,7 +131,7 @@ class Reconciler:
         else:
             site = await self._sites.site(entry.job, entry.key)
         decision = decide(entry.job, site, self._seen(entry), datetime.now(UTC).replace(microsecond=0))
-        log.debug("%s: %s", entry.job.metadata.name, decision, extra=_extra(entry))
+        log.debug("%s: %s", entry.job.metadata.name, decision, extra=fields(entry.job))
         return await self._carry_out(uid, entry, decision)
 
     def _seen(self, entry: Entry) -> Seen:
@@ -153,8 +155,9 @@ class Reconciler:
     async def _carry_out(self, uid: str, entry: Entry, decision: Decision) -> bool:
         match decision:
             case Wait(seconds=seconds):
-                if seconds is not None:
-                    self._queue.add_after(uid, seconds)
+                for pause in (seconds, _until_deadline(entry.job)):
+                    if pause is not None:
+                        self._queue.add_after(uid, pause)
                 return False
             case Record(status=status, then=then):
                 if not await self._record(entry, status):
@@ -197,7 +200,7 @@ class Reconciler:
         except Refused as error:
             entry.parked = True
             metrics.STATUS_WRITES.labels(result="refused").inc()
-            log.exception("%s: parked, the API server refuses our status", old.metadata.name, extra=_extra(entry))
+            log.exception("%s: parked, the API server refuses our status", old.metadata.name, extra=fields(entry.job))
             note = f"A status write was refused; nothing more is tried until the resource changes: {error}"
             self._events.post(old, Transition("Parked", note[:1024], warning=True, action="Park"))
             return False
@@ -208,7 +211,7 @@ class Reconciler:
         entry.offer = entry.rejected = None
         self._jobs.put(raw)
         self._events.transition(old, old.status, status)
-        note_transition(entry, old.status, status)
+        note_transition(entry.job, old.status, status)
         return True
 
     async def _mark(self, entry: Entry, decision: Decision) -> bool:
@@ -223,21 +226,6 @@ class Reconciler:
         await self._kube.patch_metadata(JOBS, meta, {"finalizers": finalizers})
         return False
 
-    async def _secrets(self, entry: Entry) -> dict[tuple[str, str], str] | Rejected:
-        """Values of the Secrets that the work names, in the job's own namespace."""
-        work = entry.job.spec.work
-        refs = [v.value_from.secret_key_ref for v in work.env if v.value_from] if isinstance(work, SparkWork) else []
-        values: dict[tuple[str, str], str] = {}
-        for ref in refs:
-            try:
-                secret = await self._kube.get(SECRETS, entry.job.metadata.namespace, ref.name)
-                values[ref.name, ref.key] = base64.b64decode(secret["data"][ref.key], validate=True).decode()
-            except NotFound:
-                return Rejected("SecretNotFound", f"spec.spark.env: there is no Secret {ref.name} in this namespace")
-            except (KeyError, TypeError, ValueError):
-                return Rejected("SecretNotFound", f"spec.spark.env: Secret {ref.name} has no text under key {ref.key}")
-        return values
-
     # --- towards the external system ------------------------------------------------------------------
 
     async def _look_up(self, uid: str, entry: Entry, exactly: bool) -> bool:
@@ -245,17 +233,21 @@ class Reconciler:
         if found is None or found.poller is None:
             self._queue.add_after(uid, self._poll_interval)
             return False
+        poller = found.poller
+        told = poller.trouble is not None and entry.sighting is None
         try:
+            if poller.hopeless:
+                raise BackendUnavailable(poller.failure)  # the poller wakes the job; no worker waits with it
             if exactly:
                 sent = time.monotonic()
                 sighting = await self._backend(entry).look_up(entry.key, entry.job.current)
             else:
-                taken = await found.poller.fresh()
+                taken = await poller.fresh()
                 sent, sighting = taken.sent, taken.sighting(entry.key)
         except BackendError as error:
-            log.debug("%s: no usable answer: %s", entry.job.metadata.name, error, extra=_extra(entry))
+            log.debug("%s: no usable answer: %s", entry.job.metadata.name, error, extra=fields(entry.job))
             self._queue.add_after(uid, self._poll_interval)
-            if found.poller.trouble is None:
+            if poller.trouble is None or told:
                 return False
             entry.forget_sighting()
             return True  # once more, so that the job says what is wrong
@@ -278,7 +270,7 @@ class Reconciler:
             return True
         entry.not_before = time.monotonic() + backoff(entry.doubts)
         entry.doubts += 1
-        log.warning("%s: submission unclear: %s", entry.job.metadata.name, answer.message, extra=_extra(entry))
+        log.warning("%s: submission unclear: %s", entry.job.metadata.name, answer.message, extra=fields(entry.job))
         return True
 
     async def _send(self, entry: Entry, backend: Backend) -> Answer:
@@ -287,7 +279,7 @@ class Reconciler:
             raise BackendError("nothing is reserved")
         if backend.body_hash(entry.job, current.key) != current.reservation.body_hash:
             return Unclear("not sent: it is no longer what was reserved")
-        secrets = await self._secrets(entry)
+        secrets = await job_secrets(self._kube, entry.job)
         if isinstance(secrets, Rejected):
             return secrets
         began = time.monotonic()
@@ -300,30 +292,10 @@ class Reconciler:
             metrics.BACKEND_SECONDS.labels(backend=name, verb="submit").observe(time.monotonic() - began)
 
 
-def note_transition(entry: Entry, old: DurableJobStatus | None, new: DurableJobStatus) -> None:
-    """Log and count a transition that has been written."""
-    if old is not None and old.state is new.state:
-        return
-    why = new.current.reason if new.current else None
-    log.info("%s: %s (%s)", entry.job.metadata.name, new.state.value, why, extra=_extra(entry))
-    current = new.current
-    if current is not None and current.outcome is not None and current.reservation is not None and current.finished_at:
-        seconds = (current.finished_at - current.reservation.at).total_seconds()
-        name = entry.job.spec.backend_ref.name
-        metrics.JOB_SECONDS.labels(backend=name, outcome=current.outcome.value).observe(seconds)
-
-
-def _extra(entry: Entry) -> dict[str, object]:
-    """What every log line about a job carries."""
-    job = entry.job
-    labels = job.metadata.labels
-    return {
-        "job": job.metadata.name,
-        "namespace": job.metadata.namespace,
-        "uid": job.metadata.uid,
-        "attempt": job.current.number if job.current else job.spec.attempt,
-        "externalID": job.status.external_id if job.status else None,
-        "dag": labels.get("durablejob.io/dag-id"),
-        "task": labels.get("durablejob.io/task-id"),
-        "run": labels.get("durablejob.io/run-id"),
-    }
+def _until_deadline(job: DurableJob) -> float | None:
+    """Seconds until the attempt's deadline: it passes without anything else happening. None: there is none ahead."""
+    current, seconds = job.current, job.spec.active_deadline_seconds
+    if seconds is None or current is None or current.reservation is None or current.outcome is not None:
+        return None
+    left = (current.reservation.at + timedelta(seconds=seconds) - datetime.now(UTC)).total_seconds()
+    return left if left > 0 else None

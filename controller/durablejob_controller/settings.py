@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
+import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from durablejob_api import GROUP
 
@@ -40,8 +43,9 @@ class Settings:
     log_level: str = "info"
     log_format: str = "json"
 
-    @property
+    @cached_property
     def public_gate_url(self) -> str:
+        """Asks for the host's name, which may take seconds: ask once, before there is an event loop."""
         if self.gate_url:
             return self.gate_url.rstrip("/")
         scheme = "https" if self.gate_tls_cert else "http"
@@ -60,9 +64,37 @@ def _seconds(text: str) -> float:
         value = float(text)
     except ValueError:
         value = 0.0
-    if value <= 0:
+    if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
     return value
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch(r"[1-9][0-9]{0,3}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 9999")
+    return int(text)
+
+
+def _url(text: str) -> str:
+    if text and not re.fullmatch(r"https?://[^\s?#]+", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not http(s)://HOST[:PORT][/PATH]")
+    return text
+
+
+def _one_of(*words: str) -> Callable[[str], str]:
+    # Not argparse's choices: they are not checked for what comes from the environment.
+    def check(text: str) -> str:
+        if text not in words:
+            raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(words)}")
+        return text
+
+    return check
+
+
+def _yes(text: str) -> bool:
+    if text.lower() not in ("", "0", "1", "false", "true"):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+    return text.lower() in ("1", "true")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -89,13 +121,16 @@ def _parser() -> argparse.ArgumentParser:
         "--gate-listen", "address of the start gate (default: %(default)s)", type=_address, default=default.gate_listen
     )
     option(
-        "--gate-url", "URL by which drivers reach the start gate (default: http(s)://<host name>:<port>)", default=""
+        "--gate-url",
+        "URL by which drivers reach the start gate (default: http(s)://<host name>:<port>)",
+        type=_url,
+        default="",
     )
     option("--gate-tls-cert", "certificate chain of the start gate, PEM")
     option("--gate-tls-key", "its key, PEM")
     option("--http-listen", "address of health and metrics (default: %(default)s)", type=_address,
            default=default.http_listen)  # fmt: skip
-    option("--workers", "concurrent reconciliations (default: %(default)s)", type=int, default=default.workers)
+    option("--workers", "concurrent reconciliations (default: %(default)s)", type=_count, default=default.workers)
     option("--poll-interval", "seconds between two looks at a backend (default: %(default)s)", type=_seconds,
            default=default.poll_interval)  # fmt: skip
     option("--request-timeout", "seconds for one outbound request (default: %(default)s)", type=_seconds,
@@ -105,11 +140,11 @@ def _parser() -> argparse.ArgumentParser:
     option("--lease-duration", "seconds after which a silent leader is replaced (default: %(default)s)", type=_seconds,
            default=default.lease_duration)  # fmt: skip
     option("--log-level", "debug, info, warning or error (default: %(default)s)",
-           choices=("debug", "info", "warning", "error"), default=default.log_level)  # fmt: skip
-    option("--log-format", "json or text (default: %(default)s)", choices=("json", "text"), default=default.log_format)
-    parser.add_argument(
-        "--no-elect", action="store_true", help="decide without a lease (correct, but wasteful beside others)"
-    )
+           type=_one_of("debug", "info", "warning", "error"), default=default.log_level)  # fmt: skip
+    option("--log-format", "json or text (default: %(default)s)", type=_one_of("json", "text"),
+           default=default.log_format)  # fmt: skip
+    option("--no-elect", "decide without a lease (correct, but wasteful beside others)", type=_yes, nargs="?",
+           const=True, default="")  # fmt: skip
     return parser
 
 

@@ -3,61 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import logging
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any
 
 from pydantic import ValidationError
 
-from durablejob_api.backend import BackendStatus, ClusterJobBackend, Guarantee, JobBackend, SparkStandaloneBackend
-from durablejob_api.conditions import set_condition
+from durablejob_api.backend import ClusterJobBackend, Guarantee, JobBackend
 from durablejob_api.job import DurableJob
 from durablejob_api.spec import BackendKind
 from durablejob_controller import reasons
+from durablejob_controller.admission import Admission
+from durablejob_controller.backend_entry import Entry
+from durablejob_controller.backend_report import hold, is_deleting, is_held, kind_of, report
+from durablejob_controller.backends.bounded import Bounded
 from durablejob_controller.backends.contract import Backend, GateTokens, Probe, Surroundings, Traits
 from durablejob_controller.backends.registry import Registry
-from durablejob_controller.errors import BackendError, Conflict, InvalidBackend, InvalidWork, KubernetesError, NotFound
+from durablejob_controller.credentials import backend_token
+from durablejob_controller.errors import BackendError, Conflict, InvalidBackend, KubernetesError
 from durablejob_controller.jobs import Address, Jobs, address_of, describe_errors
-from durablejob_controller.kube import BACKENDS, CLUSTER_BACKENDS, NAMESPACES, SECRETS, Kube, Object
+from durablejob_controller.kube import Kube, Object, is_newer
 from durablejob_controller.poller import Poller
 from durablejob_controller.queue import WorkQueue
 from durablejob_controller.reasons import Why
-from durablejob_controller.settings import BACKEND_FINALIZER, Settings
+from durablejob_controller.settings import Settings
 from durablejob_controller.views import NoSite, Site
 
 log = logging.getLogger(__name__)
 
 PROBE_AGAIN = 5.0
 """Seconds between probes of a backend that is not ready."""
-
-
-@dataclass
-class Entry:
-    """One backend resource and everything that follows from it."""
-
-    address: Address
-    raw: Object
-    resource: JobBackend | None = None
-    backend: Backend | None = None
-    poller: Poller | None = None
-    probe: Probe | None = None
-    problem: Why | None = None
-    """Why there is no client for it."""
-    tasks: list[asyncio.Task[None]] = field(default_factory=list)
-    asked: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @property
-    def uid(self) -> str:
-        return str(self.raw["metadata"]["uid"])
-
-    async def stop(self) -> None:
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
-        if self.backend is not None:
-            await self.backend.aclose()
+PATIENCE = 6
+"""Times the request timeout: how long a verb may take, which may need several requests."""
 
 
 class Sites:
@@ -73,36 +48,46 @@ class Sites:
         self._jobs = jobs
         self._queue = queue
         self._entries: dict[Address, Entry] = {}
-        self._namespace_labels: dict[str, dict[str, str]] = {}
+        self._changing = asyncio.Lock()
+        """The watch and the periodic list tell of the same resource at the same time."""
+        self._admission = Admission(kube)
         self.cluster_uid = ""
         self.leading = False
 
     # --- the resources come and go ------------------------------------------------------------------
 
     async def put(self, raw: Object) -> None:
-        """A backend resource appeared or changed."""
+        """A backend resource appeared or changed; an older version than is known is ignored."""
         meta = raw["metadata"]
         address = (raw["kind"], meta.get("namespace", ""), meta["name"])
-        old = self._entries.get(address)
-        if old is not None and old.uid == meta["uid"] and old.raw.get("spec") == raw.get("spec"):
-            old.raw = raw
-            old.asked.set()
-            return
-        if old is not None:
-            await old.stop()
-        entry = Entry(address, raw)
-        self._entries[address] = entry
-        await self._equip(entry)
-        entry.tasks.append(asyncio.create_task(self._probe_for_ever(entry), name=f"probe {address}"))
-        if entry.poller is not None:
-            entry.tasks.append(asyncio.create_task(entry.poller.run(), name=f"poll {address}"))
+        async with self._changing:
+            old = self._entries.get(address)
+            if old is not None and not is_newer(raw, old.raw):
+                return
+            if old is not None and old.uid == meta["uid"] and old.raw.get("spec") == raw.get("spec"):
+                old.raw = raw
+                old.asked.set()
+                return
+            if old is not None:
+                await old.stop()
+            entry = self._entries[address] = Entry(address, raw)
+            await self._equip(entry)
+            entry.tasks.append(asyncio.create_task(self._probe_for_ever(entry), name=f"probe {address}"))
         self._wake(entry)
 
-    async def remove(self, address: Address) -> None:
-        entry = self._entries.pop(address, None)
-        if entry is not None:
+    async def remove(self, uid: str) -> None:
+        """The backend resource of this uid is gone."""
+        async with self._changing:
+            entry = next((e for e in self._entries.values() if e.uid == uid), None)
+            if entry is None:
+                return
+            del self._entries[entry.address]
             await entry.stop()
-            self._wake(entry)
+        self._wake(entry)
+
+    def uids(self) -> set[str]:
+        """uids of the backends that are known."""
+        return {entry.uid for entry in self._entries.values()}
 
     def lead(self, leading: bool) -> None:
         """From now on this process decides, or stands by."""
@@ -125,56 +110,46 @@ class Sites:
                 self._queue.add(uid)
 
     async def _equip(self, entry: Entry) -> None:
+        """Make its client and its poller; ``entry.problem`` says why not."""
         model = ClusterJobBackend if entry.address[0] == BackendKind.CLUSTER_JOB_BACKEND.value else JobBackend
         try:
             entry.resource = model.model_validate(entry.raw)
-            plugin = self._registry.plugin(entry.resource.spec)
-            surroundings = Surroundings(
-                cluster_uid=self.cluster_uid,
-                gate_url=self._gate_url(entry.resource),
-                gate_token=self._tokens,
-                token=await self._credential(entry.resource),
-                timeout=self._settings.request_timeout,
-            )
-            entry.backend = plugin.make(entry.resource.spec, surroundings)
+            entry.token = await backend_token(self._kube, entry.resource, self._settings.own_namespace)
+            backend = entry.backend = self._make(entry.resource, entry.token)
         except ValidationError as error:
             entry.problem = Why("InvalidSpec", describe_errors(error))
         except (InvalidBackend, KubernetesError) as error:
             entry.problem = Why(type(error).__name__, str(error))
+        except Exception as error:  # one bad object never stops the rest
+            log.exception("backend %s: unexpected error", entry.address[2])
+            entry.problem = Why("InvalidBackend", f"unexpected {type(error).__name__}, see the controller's log")
         else:
-            entry.poller = Poller(
+            poller = entry.poller = Poller(
                 entry.address[2],
-                entry.backend,
+                backend,
                 changed=self._changed,
                 recovered=lambda: self._wake(entry),
                 wanted=lambda: len(self._jobs.users(entry.address)) if self.leading else 0,
                 interval=self._settings.poll_interval,
             )
+            entry.tasks.append(asyncio.create_task(poller.run(), name=f"poll {entry.address}"))
+
+    def _make(self, resource: JobBackend, token: str | None) -> Backend:
+        surroundings = Surroundings(
+            cluster_uid=self.cluster_uid,
+            gate_url=self._gate_url(resource),
+            gate_token=self._tokens,
+            token=token,
+            timeout=self._settings.request_timeout,
+        )
+        backend = self._registry.plugin(resource.spec).make(resource.spec, surroundings)
+        return Bounded(backend, PATIENCE * self._settings.request_timeout)
 
     def _gate_url(self, resource: JobBackend) -> str:
         fence = resource.spec.fence
         if fence is not None and fence.gate is not None:
             return fence.gate.url.rstrip("/")
         return self._settings.public_gate_url
-
-    async def _credential(self, resource: JobBackend) -> str | None:
-        """The token that the backend's tokenSecretRef names; from the controller's namespace for a cluster backend."""
-        system: SparkStandaloneBackend | None = resource.spec.spark_standalone
-        if system is None or system.token_secret_ref is None:
-            return None
-        namespace = resource.metadata.namespace or self._settings.own_namespace
-        name = system.token_secret_ref.name
-        try:
-            secret = await self._kube.get(SECRETS, namespace, name)
-            return base64.b64decode(secret["data"]["token"], validate=True).decode()
-        except NotFound as error:
-            raise InvalidBackend(
-                f"spec.sparkStandalone.tokenSecretRef: no Secret {name} in namespace {namespace}"
-            ) from error
-        except (KeyError, ValueError) as error:
-            raise InvalidBackend(
-                f"spec.sparkStandalone.tokenSecretRef: Secret {name} has no usable key token"
-            ) from error
 
     # --- which one a job means -------------------------------------------------------------------------
 
@@ -191,80 +166,111 @@ class Sites:
         if entry.resource is None or entry.backend is None:
             problem = entry.problem or Why("NotProbed", "it was not looked at yet")
             return NoSite(reasons.backend_not_ready(ref.name, *problem), final=False)
-        actual = entry.resource.spec.type
-        if actual is not ref.type:
-            return NoSite(reasons.backend_type_mismatch(ref.name, ref.type.value, actual.value), final=True)
-        if not await self._admits(entry.resource, namespace):
-            return NoSite(reasons.backend_not_allowed(ref.name, namespace), final=True)
-        try:
-            entry.backend.validate(job)
-        except InvalidWork as error:
-            return NoSite(Why(error.reason, f"spec.{error}"), final=True)
-        return self._site(entry, entry.backend, job, key, actual.value)
+        why = await self._admission.refusal(entry.resource, entry.backend, job)
+        if job.current is not None and job.current.reservation is not None:
+            # Admission was asked for before the reservation. What has begun is followed to its end; a changed
+            # hash only says that nothing is to be submitted any more.
+            return self._site(entry, entry.backend, "" if why else entry.backend.body_hash(job, key))
+        if why is None:
+            if self.leading and not is_held(entry.raw):
+                await self._hold(entry)
+            return self._site(entry, entry.backend, entry.backend.body_hash(job, key))
+        live = await self._kube.get(kind_of(entry.raw), entry.address[1] or None, ref.name)
+        if is_newer(live, entry.raw):  # the watch is late: a refusal for good needs today's backend
+            await self.put(live)
+            return await self.site(job, key)
+        return NoSite(why, final=True)
 
     @staticmethod
-    def _site(entry: Entry, backend: Backend, job: DurableJob, key: str, kind: str) -> Site:
-        probe = entry.probe
+    def _site(entry: Entry, backend: Backend, body_hash: str) -> Site:
+        probe, name = entry.probe, entry.address[2]
         blocked: Why | None = None
-        if probe is None:
-            blocked = reasons.backend_not_ready(entry.address[2], "NotProbed", "it was not looked at yet")
+        if is_deleting(entry.raw):
+            blocked = reasons.backend_not_ready(name, "Deleting", "it is being deleted")
+        elif probe is None:
+            blocked = reasons.backend_not_ready(name, "NotProbed", "it was not looked at yet")
         elif not probe.ready:
-            blocked = reasons.backend_not_ready(entry.address[2], probe.reason, probe.message)
+            blocked = reasons.backend_not_ready(name, probe.reason, probe.message)
         traits = backend.traits
         if probe is not None and probe.remembers != traits.remembers:
             traits = Traits(identity=traits.identity, gated=traits.gated, remembers=probe.remembers)
         return Site(
             uid=entry.uid,
-            type=kind,
+            type=entry.resource.spec.type.value if entry.resource else "",
             cluster_id=backend.cluster_id,
             traits=traits,
-            body_hash=backend.body_hash(job, key),
+            body_hash=body_hash,
             incarnation=probe.incarnation if probe else "",
             blocked=blocked,
         )
 
-    async def _admits(self, resource: JobBackend, namespace: str) -> bool:
-        if not isinstance(resource, ClusterJobBackend):
-            return True
-        if namespace in resource.spec.namespaces:
-            return True
-        selector = resource.spec.namespace_selector
-        if selector is None:
-            return False
-        if namespace not in self._namespace_labels:
-            found = await self._kube.get(NAMESPACES, None, namespace)
-            self._namespace_labels[namespace] = found["metadata"].get("labels") or {}
-        labels = self._namespace_labels[namespace]
-        return all(labels.get(key) == value for key, value in selector.match_labels.items())
+    async def _hold(self, entry: Entry) -> None:
+        """Our finalizer comes before the first reservation: a backend in use must not vanish."""
+        try:
+            entry.take(await hold(self._kube, entry.raw))
+        except Conflict:
+            entry.take(await self._kube.get(kind_of(entry.raw), entry.address[1] or None, entry.address[2]))
+            entry.take(await hold(self._kube, entry.raw))
 
     # --- probing ---------------------------------------------------------------------------------------
 
     async def _probe_for_ever(self, entry: Entry) -> None:
         while True:
             entry.asked.clear()
-            before = entry.probe
-            self._namespace_labels.clear()
-            if entry.backend is None:
-                await self._equip(entry)  # a Secret may have appeared
-                if entry.poller is not None:
-                    entry.tasks.append(asyncio.create_task(entry.poller.run()))
-            entry.probe = await self._probe(entry)
-            if before is None or before.ready != entry.probe.ready or before.message != entry.probe.message:
-                log.info("backend %s: %s: %s", entry.address[2], entry.probe.reason, entry.probe.message)
-                self._wake(entry)
-            if self.leading:
-                try:
-                    await self._report(entry, entry.probe)
-                except Conflict:
-                    continue  # the watch brings the newer version
-                except KubernetesError as error:
-                    log.warning("status of backend %s not written: %s", entry.address[2], error)
-            pause = self._settings.probe_interval if entry.probe.ready else PROBE_AGAIN
             try:
-                await asyncio.wait_for(entry.asked.wait(), pause)
+                await self._look_at(entry)
+            except KubernetesError as error:
+                log.warning("status of backend %s not written: %s", entry.address[2], error)
+            except Exception:  # whatever it is, the next look may be better
+                log.exception("backend %s: probing failed", entry.address[2])
+            ready = entry.probe is not None and entry.probe.ready
+            try:
+                async with asyncio.timeout(self._settings.probe_interval if ready else PROBE_AGAIN):
+                    await entry.asked.wait()
                 await asyncio.sleep(0.2)  # our own status write comes back as an event
             except TimeoutError:
                 pass
+
+    async def _look_at(self, entry: Entry) -> None:
+        """Probe once, tell the jobs what is news to them, and (leading) everybody else."""
+        before = entry.probe
+        self._admission.forget()
+        if entry.backend is None:
+            await self._equip(entry)  # a Secret may have appeared
+        elif before is not None and before.reason == "CredentialsRefused":
+            await self._renew(entry)
+        probe = entry.probe = await self._probe(entry)
+        if before is None or before.ready != probe.ready or before.message != probe.message:
+            log.info("backend %s: %s: %s", entry.address[2], probe.reason, probe.message)
+            self._wake(entry)
+        if self.leading:
+            cluster_id = entry.backend.cluster_id if entry.backend else None
+            kind = entry.resource.spec.type.value if entry.resource else None
+            in_use = self._is_in_use(entry)
+            entry.take(await report(self._kube, entry.raw, probe, in_use=in_use, cluster_id=cluster_id, type_=kind))
+
+    def _is_in_use(self, entry: Entry) -> bool:
+        """Jobs need it; while it is being deleted only those that may have something there."""
+        entries = [self._jobs.get(uid) for uid in self._jobs.users(entry.address)]
+        currents = [known.job.current for known in entries if known is not None]
+        if not is_deleting(entry.raw):
+            return bool(currents)
+        return any(current is not None and current.reservation is not None for current in currents)
+
+    async def _renew(self, entry: Entry) -> None:
+        """The Secret may hold another token by now."""
+        if entry.resource is None or entry.poller is None:
+            return
+        try:
+            token = await backend_token(self._kube, entry.resource, self._settings.own_namespace)
+        except InvalidBackend:
+            return
+        if token == entry.token:
+            return
+        old, entry.token = entry.backend, token
+        entry.backend = entry.poller.backend = self._make(entry.resource, token)
+        if old is not None:
+            await old.aclose()
 
     async def _probe(self, entry: Entry) -> Probe:
         if entry.backend is None:
@@ -274,54 +280,3 @@ class Sites:
             return await entry.backend.probe()
         except BackendError as error:
             return Probe(False, type(error).__name__, str(error), Guarantee.NONE)
-
-    async def _report(self, entry: Entry, probe: Probe) -> None:
-        """Write what the probe found, if it is news; keep the finalizer while unfinished jobs name the backend."""
-        kind = CLUSTER_BACKENDS if not entry.address[1] else BACKENDS
-        meta = entry.raw["metadata"]
-        users = len(self._jobs.users(entry.address))
-        finalizers = list(meta.get("finalizers") or ())
-        wanted = users > 0 or (BACKEND_FINALIZER in finalizers and not meta.get("deletionTimestamp"))
-        if wanted != (BACKEND_FINALIZER in finalizers) and not (wanted and meta.get("deletionTimestamp")):
-            rest = [name for name in finalizers if name != BACKEND_FINALIZER]
-            changes = {"finalizers": [*rest, BACKEND_FINALIZER] if wanted else rest}
-            entry.raw = await self._kube.patch_metadata(kind, meta, changes)
-            if not wanted and meta.get("deletionTimestamp"):
-                return  # it is gone with its last finalizer
-        old = BackendStatus.model_validate(entry.raw.get("status") or {})
-        new = _status(old, entry, probe)
-        if new.model_copy(update={"conditions": ()}) == old.model_copy(update={"conditions": ()}) and _same(old, new):
-            return
-        body: dict[str, Any] = {**entry.raw, "status": new.to_api()}
-        entry.raw = await self._kube.replace(kind, body, "status")
-
-
-def _status(old: BackendStatus, entry: Entry, probe: Probe) -> BackendStatus:
-    generation = entry.raw["metadata"].get("generation", 0)
-    conditions = set_condition(
-        old.conditions,
-        type_="Ready",
-        status=str(probe.ready),
-        reason=probe.reason,
-        message=probe.message,
-        generation=generation,
-        now=datetime.now(UTC).replace(microsecond=0),
-    )
-    changes: dict[str, Any] = {
-        "observed_generation": generation,
-        "guarantee": probe.guarantee if probe.ready else old.guarantee,
-        "version": probe.version or old.version,
-        "incarnation": probe.incarnation or old.incarnation,
-        "cluster_id": entry.backend.cluster_id if entry.backend else old.cluster_id,
-        "message": probe.message,
-        "conditions": conditions,
-    }
-    if entry.resource is not None:
-        changes["type"] = entry.resource.spec.type.value
-    return old.model_copy(update=changes)
-
-
-def _same(old: BackendStatus, new: BackendStatus) -> bool:
-    return [(c.type, c.status, c.reason, c.message) for c in old.conditions] == [
-        (c.type, c.status, c.reason, c.message) for c in new.conditions
-    ]

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 SECRET_NAME = "durablejob-gate-key"  # noqa: S105 - the name of a Secret, not a secret
 CURRENT = f"{GROUP}/current-key"
 PREFIX = "v1"
+KEY_BYTES = 16
+"""A shorter key could be guessed from a URL, which many people see."""
 
 
 class Tokens:
@@ -31,6 +33,9 @@ class Tokens:
     def __init__(self, keys: dict[str, bytes], current: str) -> None:
         if current not in keys:
             raise KubernetesError(f"Secret {SECRET_NAME}: no key {current!r}, which annotation {CURRENT} names")
+        weak = sorted(kid for kid, key in keys.items() if len(key) < KEY_BYTES)
+        if weak:
+            raise KubernetesError(f"Secret {SECRET_NAME}: key {weak[0]!r} is shorter than {KEY_BYTES} bytes")
         self._keys = keys
         self._current = current
 
@@ -61,7 +66,10 @@ async def load(kube: Kube, namespace: str) -> Tokens:
             log.info("made Secret %s/%s", namespace, SECRET_NAME)
         except Conflict:  # another replica was faster
             secret = await kube.get(SECRETS, namespace, SECRET_NAME)
-    keys = {kid: base64.b64decode(value) for kid, value in (secret.get("data") or {}).items()}
+    try:
+        keys = {kid: base64.b64decode(value) for kid, value in (secret.get("data") or {}).items()}
+    except ValueError as error:
+        raise KubernetesError(f"Secret {SECRET_NAME}: its data are not base64") from error
     current = (secret["metadata"].get("annotations") or {}).get(CURRENT) or min(keys, default="")
     return Tokens(keys, current)
 

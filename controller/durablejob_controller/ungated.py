@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from durablejob_api.job import DurableJob
+from durablejob_api.spec import DeletionPolicy
 from durablejob_api.status import Current, Outcome, Reservation, State
 from durablejob_controller import reasons
 from durablejob_controller.backends.contract import Phase, Run, Verdict
@@ -51,6 +52,8 @@ def inert_object(
     if run is None:
         if not seen.confirmed:
             return LookUp(exactly=True)
+        if job.deleting and job.spec.deletion_policy is DeletionPolicy.ORPHAN:
+            return Unguard()  # released, and then removed in its own time
         # Once activated it cannot vanish, our finalizer holds it. If the end was ours, this is it.
         outcome, why = ended_by_us(job, current, now) or (Outcome.LOST, reasons.LOST)
         return end(job, current, outcome, why, now)

@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 from kubernetes import client, config
 
+from durablejob_api.names import attempt_key
 from tests.bench.meter import cpu_seconds, job_writes, memory_mb, quantile
 from tests.demo.stage import CRDS
 from tests.e2e.conftest import APPS, standalone_spec
@@ -48,10 +49,11 @@ class Bench:
             raise TestbedError("the controller does not run")
         return process.pid
 
-    def create(self, name: str, spec: dict[str, Any]) -> None:
+    def create(self, name: str, spec: dict[str, Any]) -> str:
+        """Create a DurableJob as an operator does; return its uid."""
         meta = {"name": name, "finalizers": ["durablejob.io/external-job"]}
         body = {"apiVersion": "durablejob.io/v1alpha1", "kind": "DurableJob", "metadata": meta, "spec": spec}
-        self.api.create_namespaced_custom_object(*GROUP, body)
+        return str(self.api.create_namespaced_custom_object(*GROUP, body)["metadata"]["uid"])
 
     def spark_spec(self, *arguments: str, cores: int = 1) -> dict[str, Any]:
         work = {
@@ -62,15 +64,30 @@ class Bench:
         }
         return {"backendRef": {"name": "spark", "type": "SparkStandalone"}, "spark": work}
 
+    def all(self, jobs: int, quick: bool) -> Figures:
+        """Every measurement, one after the other."""
+        figures: Figures = {}
+        print("-- latency, unloaded", flush=True)
+        figures |= self.latency(10 if quick else 40)
+        print("-- spark-submit to the same Master", flush=True)
+        figures |= self.peer(2 if quick else 4)
+        print("-- writes of real Spark jobs", flush=True)
+        figures |= self.writes(2 if quick else 5)
+        print(f"-- {jobs} jobs on the fake backend", flush=True)
+        figures |= self.rate(jobs, 5.0)
+        return figures
+
     def latency(self, count: int) -> Figures:
         """Create -> the Master lists the driver. The drivers ask for more cores than there are: no JVM disturbs."""
         ui = httpx.Client(base_url=self.spark.masters[0].ui, timeout=10)
         took: list[float] = []
         for number in range(count):
-            known = len(ui.get("/json/").json()["activedrivers"])
             began = time.perf_counter()
-            self.create(f"latency-{number}", self.spark_spec("latency", "succeed", "0", cores=500))
-            while len(ui.get("/json/").json()["activedrivers"]) == known:
+            uid = self.create(f"latency-{number}", self.spark_spec("latency", "succeed", "0", cores=500))
+            key = attempt_key(uid, 1)
+            while not any(key in d["mainclass"] for d in ui.get("/json/").json()["activedrivers"]):
+                if time.perf_counter() - began > 60:
+                    raise TestbedError("the Master lists no driver after a minute")
                 time.sleep(0.002)
             took.append((time.perf_counter() - began) * 1000)
             self.desk.patch(f"latency-{number}", {"cancel": {"attempt": 1, "cause": "User"}})
@@ -165,14 +182,7 @@ def measure(jobs: int, quick: bool) -> Figures:
             controller.wait_leading()
             bench = Bench(cluster, standalone, controller, desk)
             figures["rss_idle_mb"] = memory_mb(bench.pid)
-            for title, run in (
-                ("latency, unloaded", lambda: bench.latency(10 if quick else 40)),
-                ("spark-submit, the same Master", lambda: bench.peer(2 if quick else 4)),
-                ("writes of real Spark jobs", lambda: bench.writes(2 if quick else 5)),
-                (f"{jobs} jobs on the fake backend", lambda: bench.rate(jobs, 5.0)),
-            ):
-                print(f"-- {title}", flush=True)
-                figures.update(run())
+            figures |= bench.all(jobs, quick)
     return figures
 
 

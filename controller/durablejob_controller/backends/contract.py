@@ -28,8 +28,8 @@ close
 probe
     What the system is, and which guarantee its configuration allows, before the first job.
 
-All verbs are coroutines, are cancelled after the engine's request timeout, and raise nothing but the
-errors of ``durablejob_controller.errors``.
+All verbs are coroutines and raise nothing but the errors of ``durablejob_controller.errors``; one that takes many
+times the request timeout is cancelled (``bounded.py``).
 """
 
 from __future__ import annotations

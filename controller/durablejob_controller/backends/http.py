@@ -89,7 +89,7 @@ async def fetch(
     Raises ``BackendUnavailable`` when nothing was sent, ``CredentialsRefused`` on 401 and 403, and
     ``Doubtful`` when the request may have been acted upon: lost on the way, too long, a redirect.
     """
-    host = httpx.URL(url).netloc.decode()
+    host = _host(url)
     try:
         async with (
             asyncio.timeout(http.timeout.read),  # httpx's own ends are for each piece: a byte a second would do
@@ -98,8 +98,14 @@ async def fetch(
             data = await _read(response, host, cap)
     except _NOT_SENT as error:
         raise BackendUnavailable(f"{host} cannot be reached: {_words(error)}") from error
-    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, TimeoutError) as error:
+    except (httpx.HTTPError, httpx.StreamError, TimeoutError) as error:
         raise Doubtful(f"{host} gave no complete answer: {_words(error)}") from error
+    except Malformed:
+        raise
+    except Exception as error:
+        # What else comes through, all of it seen: a host that is no IDNA name, a header that is not ASCII, a client
+        # that was closed meanwhile. Their texts may hold what was sent.
+        raise Doubtful(f"{host} could not be asked: {type(error).__name__}") from error
     if response.status_code in (401, 403):
         raise CredentialsRefused(f"{host} refuses the credentials: HTTP {response.status_code}")
     if response.is_redirect:
@@ -116,5 +122,17 @@ async def _read(response: httpx.Response, host: str, cap: int) -> bytes:
     return bytes(data)
 
 
+def _host(url: str) -> str:
+    try:
+        where = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise BackendUnavailable(f"{url.rpartition('@')[2][:200]!r} is not a URL") from error
+    if where.port is not None and not 0 < where.port < 1 << 16:  # else OverflowError, in a group
+        raise BackendUnavailable(f"{where.host}: there is no port {where.port}")
+    return where.netloc.decode()
+
+
 def _words(error: Exception) -> str:
+    if isinstance(error, httpx.ProtocolError):
+        return f"{type(error).__name__}, it does not speak HTTP or hung up"  # their texts quote what was said
     return str(error) or type(error).__name__

@@ -44,11 +44,11 @@ class Cluster:
         return str(self._config()["clusters"][0]["cluster"]["server"])
 
     def env(self) -> dict[str, str]:
-        """Return the environment for programs that use the cluster: ours, with KUBECONFIG and kubectl on PATH."""
+        """Return what programs that use the cluster need on top of our environment: KUBECONFIG, kubectl on PATH."""
         path = f"{self.kubectl_path.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
         # kubectl keeps what it discovers by host and port; the next cluster may have the same port.
         discovered = str(self.scratch / "kubectl-cache")
-        return {**os.environ, "KUBECONFIG": str(self.kubeconfig), "PATH": path, "KUBECACHEDIR": discovered}
+        return {"KUBECONFIG": str(self.kubeconfig), "PATH": path, "KUBECACHEDIR": discovered}
 
     def kubectl(self, *args: str, input: str | None = None) -> str:
         """Run kubectl as the administrator and return what it printed.
@@ -58,7 +58,7 @@ class Cluster:
 
         """
         command = [str(self.kubectl_path), *args]
-        done = subprocess.run(command, input=input, capture_output=True, text=True, env=self.env(), check=False)
+        done = subprocess.run(command, input=input, capture_output=True, text=True, env={**os.environ, **self.env()}, check=False)
         if done.returncode != 0:
             raise TestbedError(f"kubectl {' '.join(args)}: {done.stderr.strip()}")
         return done.stdout

@@ -1,0 +1,150 @@
+"""What the law needs to know of a backend to hold it to its word: a stand-in with a ledger of what truly started.
+
+A new backend adds a ``Law`` to ``LAWS``; without one, ``test_law`` fails.
+"""
+
+from __future__ import annotations
+
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from durablejob_api.backend import JobBackendSpec
+from durablejob_api.job import DurableJob
+from durablejob_api.names import attempt_key
+from durablejob_api.status import Current, Reservation
+from durablejob_controller.backends.contract import Backend, Submission, Surroundings
+from durablejob_controller.backends.fake import plugin as fake
+from durablejob_controller.backends.fake import world
+from durablejob_controller.backends.spark_standalone import plugin as spark_standalone
+from tests.backends.spark_law import GatedCluster, spark_case
+from tests.backends.spark_standalone import works
+from tests.backends.spark_standalone.scripted_gate import Paths
+
+SURROUNDINGS = Surroundings("cluster", "http://gate:1", Paths(), token="hush", timeout=0.2)
+BEHAVIOURS = ("well", "reject", "unclear", "unavailable")
+"""Of the external system: as it should; refuses every submission; takes each, and loses the answer; is away."""
+
+
+class Case(ABC):
+    """One backend on one external system."""
+
+    backend: Backend
+
+    @abstractmethod
+    def job(self, name: str = "load", **changes: str) -> DurableJob: ...
+
+    @abstractmethod
+    async def reserved(self, job: DurableJob) -> Submission:
+        """What the engine would submit: reserved, and recorded."""
+
+    @abstractmethod
+    def starts(self, job: DurableJob) -> int:
+        """How often the user's program truly started."""
+
+    @abstractmethod
+    async def finish(self, job: DurableJob) -> None:
+        """Its program ends."""
+
+    @abstractmethod
+    def forget(self) -> None:
+        """The external system forgets what has ended, if it ever does."""
+
+    async def shut(self, job: DurableJob, current: Current) -> None:
+        """What the engine does to close an attempt."""
+        await self.backend.close(job, current)
+
+
+class Law(ABC):
+    """One registered backend."""
+
+    @abstractmethod
+    def opened(self, behaviour: str = "well") -> AbstractAsyncContextManager[Case]: ...
+
+    def pointed_at(self, url: str) -> Backend | None:
+        """A backend whose system is at this URL; None: it speaks no HTTP."""
+        return None
+
+
+class FakeCase(Case):
+    def __init__(self, behaviour: str) -> None:
+        self._cluster = f"cluster-{uuid.uuid4().hex[:8]}"
+        fault = {"well": "none"}.get(behaviour, behaviour)
+        parameters = {"name": "fake", "parameters": {"fault": fault}}
+        spec = JobBackendSpec.model_validate({"clusterID": self._cluster, "plugin": parameters})
+        self.backend = fake.make(spec, SURROUNDINGS)
+
+    def job(self, name: str = "load", **changes: str) -> DurableJob:
+        ref = {"kind": "JobBackend", "name": "fake", "type": "Plugin"}
+        spec = {"backendRef": ref, "plugin": {"parameters": {"seconds": "600", **changes}}}
+        meta = {"name": name, "namespace": "data", "uid": f"{self._cluster}-{name}"}
+        return DurableJob.model_validate({"metadata": meta, "spec": spec})
+
+    async def reserved(self, job: DurableJob) -> Submission:
+        key = attempt_key(job.metadata.uid, 1)
+        offer = await self.backend.reserve(job, key)
+        reservation = Reservation.model_validate(
+            {
+                "backendUID": "b", "backendType": "Plugin", "clusterID": self._cluster, "at": "2026-01-01T00:00:00Z",
+                "applicationID": offer.application_id, "incarnation": offer.incarnation,
+                "bodyHash": self.backend.body_hash(job, key),
+            }
+        )  # fmt: skip
+        return Submission(job, Current(number=1, key=key, reservation=reservation))
+
+    def starts(self, job: DurableJob) -> int:
+        key = attempt_key(job.metadata.uid, 1)
+        return sum(started == key for started, _ in world(self._cluster).ledger)
+
+    async def finish(self, job: DurableJob) -> None:
+        for application in world(self._cluster).applications.values():
+            application.due = 0.0
+
+    def forget(self) -> None:
+        """It never does."""
+
+
+class FakeLaw(Law):
+    @asynccontextmanager
+    async def opened(self, behaviour: str = "well") -> AsyncIterator[Case]:
+        yield FakeCase(behaviour)
+
+
+class SparkCase(Case):
+    def __init__(self, backend: Backend, cluster: GatedCluster) -> None:
+        self.backend = backend
+        self._cluster = cluster
+
+    def job(self, name: str = "load", **changes: str) -> DurableJob:
+        return works.job(name, **(works.JAR | ({"arguments": list(changes.values())} if changes else {})))
+
+    async def reserved(self, job: DurableJob) -> Submission:
+        await self.backend.reserve(job, works.key(job))
+        return works.submission(self._cluster.record(job))
+
+    def starts(self, job: DurableJob) -> int:
+        return self._cluster.ledger.count(works.key(job))
+
+    async def finish(self, job: DurableJob) -> None:
+        self._cluster.finish(works.key(job))
+
+    def forget(self) -> None:
+        self._cluster.completed.clear()
+
+    async def shut(self, job: DurableJob, current: Current) -> None:
+        await super().shut(job, current)
+        self._cluster.revoke(job)
+
+
+class SparkLaw(Law):
+    @asynccontextmanager
+    async def opened(self, behaviour: str = "well") -> AsyncIterator[Case]:
+        async with spark_case(behaviour, SURROUNDINGS) as (backend, cluster):
+            yield SparkCase(backend, cluster)
+
+    def pointed_at(self, url: str) -> Backend | None:
+        return spark_standalone.make(works.backend(url, url), SURROUNDINGS)
+
+
+LAWS: dict[str, Law] = {"fake": FakeLaw(), "spark-standalone": SparkLaw()}

@@ -1,0 +1,309 @@
+"""The law of ``backends/contract.py``, held against every registered backend."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from importlib.metadata import entry_points
+
+import pytest
+
+from durablejob_api.backend import Guarantee
+from durablejob_api.job import DurableJob
+from durablejob_api.names import attempt_key
+from durablejob_controller.backends.contract import (
+    Accepted,
+    Backend,
+    Phase,
+    Rejected,
+    Run,
+    Submission,
+    Unclear,
+    Verdict,
+)
+from durablejob_controller.backends.registry import ENTRY_POINTS, Registry
+from durablejob_controller.errors import BackendError, BackendUnavailable, InvalidWork
+from tests.backends.faulty_server import KINDS, faulty
+from tests.backends.law import BEHAVIOURS, LAWS, Case
+
+REGISTERED = sorted({point.name for point in entry_points(group=ENTRY_POINTS)})
+every_backend = pytest.mark.parametrize("name", REGISTERED)
+
+
+def test_every_registered_backend_is_held_to_the_law() -> None:
+    assert sorted(LAWS) == REGISTERED
+    Registry.installed()
+
+
+async def runs(case: Case, job: DurableJob) -> tuple[Run, ...]:
+    return (await case.backend.observe()).runs.get(attempt_key(job.metadata.uid, 1), ())
+
+
+def ended(found: tuple[Run, ...]) -> bool:
+    return bool(found) and all(run.phase is Phase.ENDED for run in found)
+
+
+# --- reserve -------------------------------------------------------------------------------------------
+
+
+@every_backend
+async def test_reserving_has_no_effect_however_often(name: str) -> None:
+    async with LAWS[name].opened() as case:
+        job = case.job()
+        for _ in range(3):
+            await case.backend.reserve(job, attempt_key(job.metadata.uid, 1))
+        assert await runs(case, job) == ()
+        assert case.starts(job) == 0
+
+
+# --- submit --------------------------------------------------------------------------------------------
+
+
+@every_backend
+async def test_a_submission_that_is_repeated_and_doubled_starts_one_program(name: str) -> None:
+    async with LAWS[name].opened() as case:
+        job = case.job()
+        submission = await case.reserved(job)
+        assert isinstance(await case.backend.submit(submission), Accepted)
+        await asyncio.gather(*(case.backend.submit(submission) for _ in range(5)))
+        assert case.starts(job) == 1
+
+
+@every_backend
+async def test_a_submission_that_arrives_after_the_end_starts_nothing(name: str) -> None:
+    async with LAWS[name].opened() as case:
+        job = case.job()
+        submission = await case.reserved(job)
+        await case.backend.submit(submission)
+        await case.finish(job)
+        await case.backend.submit(submission)
+        await case.finish(job)
+        case.forget()
+        await case.backend.submit(submission)
+        assert case.starts(job) == 1
+
+
+@every_backend
+async def test_a_lost_answer_is_unclear_and_looking_finds_what_it_started(name: str) -> None:
+    async with LAWS[name].opened("unclear") as case:
+        job = case.job()
+        submission = await case.reserved(job)
+        assert isinstance(await case.backend.submit(submission), Unclear)
+        assert any(run.active for run in await runs(case, job))
+        await case.backend.submit(submission)
+        assert case.starts(job) == 1
+
+
+@every_backend
+async def test_a_definite_refusal_has_started_nothing_and_says_why(name: str) -> None:
+    async with LAWS[name].opened("reject") as case:
+        job = case.job()
+        answer = await case.backend.submit(await case.reserved(job))
+        assert isinstance(answer, Rejected)
+        assert answer.reason.isalnum()
+        assert answer.message
+        assert await runs(case, job) == ()
+        assert case.starts(job) == 0
+
+
+# --- observe and look_up -------------------------------------------------------------------------------
+
+
+@every_backend
+async def test_one_look_shows_every_job_under_its_own_key(name: str) -> None:
+    async with LAWS[name].opened() as case:
+        jobs = [case.job(f"job-{number}") for number in range(5)]
+        for job in jobs:
+            await case.backend.submit(await case.reserved(job))
+        snapshot = await case.backend.observe()
+        assert set(snapshot.runs) == {attempt_key(job.metadata.uid, 1) for job in jobs}
+        assert all(len(found) == 1 and found[0].active for found in snapshot.runs.values())
+        assert snapshot.incarnation
+        await case.finish(jobs[0])
+        assert ended(await runs(case, jobs[0]))
+
+
+@every_backend
+async def test_looking_one_up_agrees_with_looking_at_all(name: str) -> None:
+    async with LAWS[name].opened() as case:
+        job = case.job()
+        submission = await case.reserved(job)
+        key = submission.current.key
+        assert (await case.backend.look_up(key, submission.current)).runs == ()
+        await case.backend.submit(submission)
+        sighting = await case.backend.look_up(key, submission.current)
+        assert [run.id for run in sighting.runs] == [run.id for run in await runs(case, job)]
+        assert sighting.incarnation == (await case.backend.observe()).incarnation
+        assert (await case.backend.look_up(attempt_key("nobody", 1), None)).runs == ()
+
+
+# --- kill, close, release ------------------------------------------------------------------------------
+
+
+@every_backend
+async def test_a_kill_ends_the_run_that_it_names_and_may_be_repeated(name: str) -> None:
+    async with LAWS[name].opened() as case:
+        job, other = case.job(), case.job("other")
+        for each in (job, other):
+            await case.backend.submit(await case.reserved(each))
+        (run,) = await runs(case, job)
+        for _ in range(3):
+            await case.backend.kill(run.id)
+        assert [found.verdict for found in await runs(case, job)] == [Verdict.KILLED]
+        assert all(found.active for found in await runs(case, other))
+        await case.backend.kill("nobody-0001")
+
+
+@every_backend
+async def test_a_run_that_had_ended_before_the_kill_keeps_its_own_end(name: str) -> None:
+    async with LAWS[name].opened() as case:
+        job = case.job()
+        await case.backend.submit(await case.reserved(job))
+        await case.finish(job)
+        (run,) = await runs(case, job)
+        await case.backend.kill(run.id)
+        assert [found.verdict for found in await runs(case, job)] == [Verdict.SUCCEEDED]
+
+
+@every_backend
+async def test_after_the_close_no_run_begins_however_late_a_submission_comes(name: str) -> None:
+    async with LAWS[name].opened() as case:
+        job = case.job()
+        submission = await case.reserved(job)
+        for _ in range(2):
+            await case.shut(job, submission.current)
+        await case.backend.submit(submission)
+        await case.backend.submit(submission)
+        assert case.starts(job) == 0
+        assert not any(run.active for run in await runs(case, job))
+
+
+@every_backend
+async def test_letting_go_may_be_repeated(name: str) -> None:
+    async with LAWS[name].opened() as case:
+        job = case.job()
+        submission = await case.reserved(job)
+        await case.backend.submit(submission)
+        await case.finish(job)
+        for _ in range(2):
+            await case.backend.release(job, submission.current)
+        assert case.starts(job) == 1
+
+
+# --- what it is ----------------------------------------------------------------------------------------
+
+
+@every_backend
+async def test_a_probe_says_what_is_guaranteed_before_the_first_job(name: str) -> None:
+    async with LAWS[name].opened() as case:
+        probe = await case.backend.probe()
+        assert probe.ready
+        assert probe.guarantee in (Guarantee.EXACT, Guarantee.CONDITIONAL)
+        assert probe.message
+        assert case.backend.cluster_id
+
+
+@every_backend
+async def test_work_of_another_kind_is_refused_with_the_field(name: str) -> None:
+    async with LAWS[name].opened() as case:
+        job = case.job()
+        case.backend.validate(job)
+        other = job.model_copy(update={"spec": job.spec.model_copy(update={"spark": None, "plugin": None})})
+        with pytest.raises(InvalidWork) as caught:
+            case.backend.validate(other)
+        assert caught.value.reason == "WrongWork"
+        assert caught.value.field
+
+
+@every_backend
+async def test_the_hash_is_the_works_own(name: str) -> None:
+    async with LAWS[name].opened() as case:
+        job, other = case.job(), case.job(message="other")
+        key = attempt_key(job.metadata.uid, 1)
+        assert case.backend.body_hash(job, key) == case.backend.body_hash(case.job(), key)
+        assert case.backend.body_hash(job, key) != case.backend.body_hash(other, key)
+        assert 0 < len(case.backend.body_hash(job, key)) <= 128
+
+
+# --- errors --------------------------------------------------------------------------------------------
+
+
+def verbs(submission: Submission, backend: Backend) -> dict[str, Awaitable[object]]:
+    """Every verb, called."""
+    job, current = submission.job, submission.current
+    return {
+        "reserve": backend.reserve(job, current.key),
+        "submit": backend.submit(submission),
+        "observe": backend.observe(),
+        "look_up": backend.look_up(current.key, current),
+        "kill": backend.kill("driver-1"),
+        "close": backend.close(job, current),
+        "release": backend.release(job, current),
+        "probe": backend.probe(),
+    }
+
+
+@every_backend
+async def test_a_system_that_is_away_says_nothing_about_anything(name: str) -> None:
+    async with LAWS[name].opened("well") as well, LAWS[name].opened("unavailable") as case:
+        submission = await well.reserved(well.job())
+        called = verbs(submission, case.backend)
+        found = dict(zip(called, await asyncio.gather(*called.values(), return_exceptions=True), strict=True))
+        for verb in ("observe", "look_up"):
+            assert isinstance(found[verb], BackendUnavailable), verb
+        assert not isinstance(found["submit"], (Accepted, Rejected))
+        for verb, answer in found.items():
+            assert not isinstance(answer, Exception) or isinstance(answer, BackendError), verb
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@every_backend
+async def test_no_wrong_answer_is_taken_for_an_answer(name: str, kind: str) -> None:
+    async with LAWS[name].opened() as well, faulty(kind) as server:
+        backend = LAWS[name].pointed_at(server.url)
+        if backend is None:
+            return  # speaks no HTTP
+        submission = await well.reserved(well.job())
+        called = verbs(submission, backend)
+        async with asyncio.timeout(5):
+            found = dict(zip(called, await asyncio.gather(*called.values(), return_exceptions=True), strict=True))
+        await backend.aclose()
+    for verb in ("observe", "look_up"):
+        assert isinstance(found[verb], BackendUnavailable), (verb, found[verb])
+    assert isinstance(found["submit"], (Unclear, BackendUnavailable)), found["submit"]
+    assert not getattr(found["probe"], "ready", False)
+    for verb, answer in found.items():
+        assert not isinstance(answer, BaseException) or isinstance(answer, BackendError), (verb, answer)
+        assert "secret words" not in str(answer), verb
+        assert "hush" not in str(answer), verb
+    assert server.lured == []
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:99999", "http://127.0.0.1:0", "http://xn--", "http://[::1", "http://nobody.invalid"]
+)
+@every_backend
+async def test_an_endpoint_that_is_none_is_an_error_of_ours(name: str, url: str) -> None:
+    async with LAWS[name].opened() as well:
+        backend = LAWS[name].pointed_at(url)
+        if backend is None:
+            return
+        submission = await well.reserved(well.job())
+        for verb, call in verbs(submission, backend).items():
+            try:
+                answer = await call
+            except BackendError:
+                continue
+            assert verb in ("submit", "close", "release", "probe"), (verb, answer)
+        await backend.aclose()
+
+
+@pytest.mark.parametrize("behaviour", BEHAVIOURS)
+@every_backend
+async def test_a_closed_backend_raises_errors_of_ours_only(name: str, behaviour: str) -> None:
+    async with LAWS[name].opened("well") as well, LAWS[name].opened(behaviour) as case:
+        submission = await well.reserved(well.job())
+        await case.backend.aclose()
+        called = verbs(submission, case.backend)
+        for answer in await asyncio.gather(*called.values(), return_exceptions=True):
+            assert not isinstance(answer, BaseException) or isinstance(answer, BackendError), answer

@@ -1,0 +1,293 @@
+"""The start gate's server: leave is given once, denied only on evidence, and every doubt means "come back"."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiohttp import ClientResponse
+from aiohttp.test_utils import TestClient, TestServer
+
+from durablejob_api.names import attempt_key
+from durablejob_controller import gate as gates
+from durablejob_controller.backends.contract import Phase, Run
+from durablejob_controller.errors import BackendUnavailable, Conflict, Forbidden, KubernetesUnavailable, NotServed
+from durablejob_controller.gate import VERDICT, Gate
+from durablejob_controller.kube import JOBS, Object
+from tests.controller.stage import TOKENS, Stage, staged
+
+UID = "uid-1"
+KEY = attempt_key(UID, 1)
+CALL = {"nonce": "nonce-one", "driver": "driver-1"}
+OTHER = {"nonce": "nonce-two", "driver": "driver-2"}
+
+
+def claimed(state: str = "Open", **more: Any) -> Object:
+    claim = {"number": 1, "state": state, **more}
+    at = "2026-01-01T00:00:00Z"
+    reservation = {"backendUID": "b", "backendType": "Plugin", "clusterID": "c", "bodyHash": "h", "at": at}
+    current = {"number": 1, "key": KEY, "reservation": reservation, "claim": claim}
+    return {"state": "Submitting", "current": current}
+
+
+class Scene:
+    """A gate, one job with an open claim, and a backend that lists driver-1 and driver-2 under it."""
+
+    def __init__(self, stage: Stage, client: TestClient[Any, Any]) -> None:
+        self.stage = stage
+        self.kube = stage.kube
+        self.client = client
+        self.path = "/" + TOKENS.path("data", "load", UID, 1, 1)
+
+    async def post(self, verb: str, body: object = CALL, path: str | None = None) -> ClientResponse:
+        data = {"data": body} if isinstance(body, bytes) else {"json": body}
+        return await self.client.post(f"{path or self.path}/{verb}", **data)
+
+    @property
+    def claim(self) -> Object:
+        found: Object = self.stage.status()["current"]["claim"]
+        return found
+
+    def reads(self) -> int:
+        return self.kube.calls.count(("get", JOBS.plural, "load"))
+
+
+@asynccontextmanager
+async def scene(status: Object | None = None) -> AsyncIterator[Scene]:
+    async with staged() as stage:
+        backend = await stage.use_scripted()
+        backend.runs = {KEY: (Run("driver-1", Phase.RUNNING, claim=1), Run("driver-2", Phase.RUNNING, claim=1))}
+        raw: Object = {"metadata": {"name": "load", "namespace": "data", "uid": UID}, "spec": {}}
+        raw = stage.kube.add(JOBS, raw | {"kind": "DurableJob", "status": status or claimed()})
+        ref = {"kind": "JobBackend", "name": "fake", "type": "Plugin"}
+        stage.kube.change(JOBS, "data", "load", spec={"backendRef": ref, "plugin": {}})
+        gate = Gate(stage.kube, TOKENS, stage.registry, stage.sites, stage.jobs, stage.queue, stage.events)
+        async with TestClient(TestServer(gate.application())) as client:
+            yield Scene(stage, client)
+
+
+def verdict(answer: ClientResponse) -> tuple[int, str | None]:
+    return answer.status, answer.headers.get(VERDICT)
+
+
+# --- start -------------------------------------------------------------------------------------------
+
+
+async def test_the_first_driver_is_granted_and_recorded_as_the_winner() -> None:
+    async with scene() as its:
+        assert verdict(await its.post("start")) == (200, "granted")
+        assert (its.claim["state"], its.claim["nonce"], its.claim["driver"]) == ("Started", "nonce-one", "driver-1")
+        assert (its.stage.state(), its.stage.status()["externalID"]) == ("Running", "driver-1")
+
+
+async def test_leave_is_given_again_to_the_same_jvm_and_to_no_other() -> None:
+    async with scene() as its:
+        await its.post("start")
+        assert verdict(await its.post("start")) == (200, "granted")
+        assert verdict(await its.post("start", OTHER)) == (409, "denied")
+        assert verdict(await its.post("start", {**CALL, "nonce": "relaunched"})) == (409, "denied")
+        assert len(its.stage.status_writes()) == 1
+
+
+async def test_of_many_drivers_at_once_one_wins() -> None:
+    async with scene() as its:
+        bodies = [{"nonce": f"nonce-{n:04}", "driver": f"driver-{1 + n % 2}"} for n in range(12)]
+        answers = [verdict(answer) for answer in await asyncio.gather(*(its.post("start", body) for body in bodies))]
+        assert answers.count((200, "granted")) == 1
+        assert set(answers) <= {(200, "granted"), (409, "denied"), (503, None)}
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        claimed("Revoked"),
+        {**claimed(), "current": {**claimed()["current"], "number": 2, "key": attempt_key(UID, 2)}},
+        {**claimed(), "current": {**claimed()["current"], "claim": {"number": 2, "state": "Open"}}},
+        {**claimed(), "state": "Failed", "current": {**claimed()["current"], "outcome": "Failed"}},
+    ],
+)
+async def test_a_claim_that_is_gone_is_denied_for_good(status: Object) -> None:
+    async with scene(status) as its:
+        assert verdict(await its.post("start")) == (409, "denied")
+        assert its.stage.status_writes() == []
+
+
+async def test_a_job_that_is_cancelled_or_deleted_starts_nothing() -> None:
+    async with scene() as its:
+        its.kube.change(JOBS, "data", "load", spec={"cancel": {"attempt": 1, "cause": "User"}})
+        assert verdict(await its.post("start")) == (409, "denied")
+    async with scene() as its:
+        its.kube.remove(JOBS, "data", "load")
+        assert verdict(await its.post("start")) == (409, "denied")
+
+
+async def test_a_job_of_the_same_name_is_another_job() -> None:
+    async with scene() as its:
+        its.kube.change(JOBS, "data", "load", metadata={"uid": "uid-2"})
+        assert verdict(await its.post("start")) == (409, "denied")
+
+
+@pytest.mark.parametrize(
+    "error", [KubernetesUnavailable("away"), Forbidden("not yet"), NotServed("404 page not found")]
+)
+async def test_an_api_server_that_is_away_denies_nothing(error: Exception) -> None:
+    async with scene() as its:
+        its.kube.fail("get", JOBS, error)
+        assert verdict(await its.post("start")) == (503, None)
+        its.kube.fail("replace", JOBS, error)
+        assert verdict(await its.post("start")) == (503, None)
+        assert verdict(await its.post("start")) == (200, "granted")
+
+
+async def test_leave_whose_record_was_answered_by_nobody_is_given_when_asked_again() -> None:
+    async with scene() as its:
+        its.kube.fail("replace", JOBS, KubernetesUnavailable("lost"), applied=True)
+        assert verdict(await its.post("start")) == (503, None)
+        assert its.claim["state"] == "Started"
+        assert verdict(await its.post("start", OTHER)) == (409, "denied")
+        assert verdict(await its.post("start")) == (200, "granted")
+
+
+async def test_a_lost_swap_is_tried_again_on_what_is_there_now() -> None:
+    async with scene() as its:
+        its.kube.fail("replace", JOBS, Conflict("changed"), times=2)
+        assert verdict(await its.post("start")) == (200, "granted")
+        assert its.reads() == 3
+        its.kube.change(JOBS, "data", "load", status=claimed())
+        its.kube.fail("replace", JOBS, Conflict("changed"), times=100)
+        answer = await its.post("start")
+        assert verdict(answer) == (503, None)
+        assert answer.headers["Retry-After"] == "1"
+
+
+@pytest.mark.parametrize(
+    "runs",
+    [
+        (),
+        (Run("driver-2", Phase.RUNNING, claim=1),),
+        (Run("driver-1", Phase.RUNNING, claim=2),),
+        (Run("driver-1", Phase.ENDED, claim=1),),
+    ],
+)
+async def test_a_driver_that_the_system_does_not_list_under_the_claim_must_come_back(runs: tuple[Run, ...]) -> None:
+    async with scene() as its:
+        its.stage.scripted.runs = {KEY: runs}
+        assert verdict(await its.post("start")) == (503, None)
+        assert its.claim["state"] == "Open"
+
+
+@pytest.mark.parametrize("fault", [BackendUnavailable("away"), ZeroDivisionError("bug")])
+async def test_a_system_that_gives_no_answer_lists_nobody(fault: Exception) -> None:
+    async with scene() as its:
+        its.stage.scripted.fault = fault
+        assert verdict(await its.post("start")) == (503, None)
+        its.stage.scripted.fault = None
+        assert verdict(await its.post("start")) == (200, "granted")
+
+
+async def test_the_run_is_asked_for_after_the_driver_called() -> None:
+    async with scene() as its:
+        await its.post("start")
+        before = its.stage.scripted.observed
+        its.kube.change(JOBS, "data", "load", status=claimed())
+        await its.post("start")
+        assert its.stage.scripted.observed == before + 1
+
+
+# --- who may speak -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", ["start", "ended", "claim.jar"])
+async def test_a_url_that_was_not_made_here_is_refused_before_anything_is_read(verb: str) -> None:
+    good = TOKENS.path("data", "load", UID, 1, 1)
+    async with scene() as its:
+        reads = its.reads()
+        for bad in (
+            good[:-1] + ("a" if good[-1] != "a" else "b"),
+            good.replace("/load/", "/other/"),
+            good.replace("/k1/", "/k2/"),
+        ):
+            path = f"/{bad}"
+            answer = await (its.client.get(f"{path}/{verb}") if "." in verb else its.post(verb, CALL, path))
+            assert verdict(answer) == (403, None)
+        assert its.reads() == reads
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"[]", b"null", b'"nonce"', b"\xff\xfe", b"[" * 3000, {}, {"nonce": "short", "driver": "d"},
+     {"nonce": "long enough"}, {"nonce": 12345678, "driver": "d"}, {**CALL, "driver": "d" * 200},
+     {**CALL, "how": "somehow"}],
+)  # fmt: skip
+@pytest.mark.parametrize("verb", ["start", "ended"])
+async def test_a_body_that_says_nothing_of_use_is_a_bad_request(verb: str, body: object) -> None:
+    async with scene() as its:
+        assert verdict(await its.post(verb, body)) == (400, None)
+        assert its.claim["state"] == "Open"
+
+
+async def test_a_body_over_the_cap_is_not_read() -> None:
+    async with scene() as its:
+        assert verdict(await its.post("start", {**CALL, "padding": "x" * 5000})) == (413, None)
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gates, "BODY_PATIENCE", 0.05)
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.sleep(5)
+
+    async with scene() as its:
+        answer = await its.client.post(f"{its.path}/start", data=slow())
+        assert verdict(answer) == (408, None)
+
+
+async def test_a_claims_jar_is_served_to_who_has_its_url() -> None:
+    async with scene() as its:
+        answer = await its.client.get(f"{its.path}/claim.jar")
+        assert (answer.status, answer.content_type) == (200, "application/java-archive")
+        assert await answer.read() == f"{KEY} 1".encode()
+        assert (await its.client.get(f"{its.path}/other.jar")).status == 404
+        assert (await its.client.get(f"{its.path}/start")).status == 405
+        assert its.reads() == 0
+
+
+# --- ended -------------------------------------------------------------------------------------------
+
+
+async def test_the_winners_own_report_is_noted() -> None:
+    async with scene(claimed("Started", nonce="nonce-one", driver="driver-1")) as its:
+        answer = await its.post("ended", {**CALL, "how": "threw", "message": "java.lang.Error: boom"})
+        assert verdict(answer) == (200, "noted")
+        assert (its.claim["state"], its.claim["how"], its.claim["message"]) == (
+            "Ended", "threw", "java.lang.Error: boom",
+        )  # fmt: skip
+        assert verdict(await its.post("ended", {**CALL, "how": "returned"})) == (200, "noted")
+        assert its.claim["how"] == "threw"
+
+
+@pytest.mark.parametrize("body", [OTHER, {**CALL, "nonce": "nonce-xxx"}])
+async def test_nobody_else_can_report_the_end(body: Object) -> None:
+    async with scene(claimed("Started", nonce="nonce-one", driver="driver-1")) as its:
+        assert verdict(await its.post("ended", {**body, "how": "returned"})) == (200, "noted")
+        assert its.claim["state"] == "Started"
+        assert its.stage.status_writes() == []
+
+
+async def test_an_end_is_reported_again_until_it_is_recorded() -> None:
+    async with scene(claimed("Started", nonce="nonce-one", driver="driver-1")) as its:
+        its.kube.fail("get", JOBS, KubernetesUnavailable("away"))
+        assert verdict(await its.post("ended")) == (503, None)
+        its.kube.fail("replace", JOBS, Conflict("changed"))
+        assert verdict(await its.post("ended", {**CALL, "how": "returned"})) == (200, "noted")
+        assert its.claim["how"] == "returned"
+
+
+async def test_the_end_of_a_job_that_is_gone_is_no_error() -> None:
+    async with scene() as its:
+        its.kube.remove(JOBS, "data", "load")
+        assert verdict(await its.post("ended")) == (200, "noted")

@@ -1,0 +1,163 @@
+"""What this process remembers of the jobs, and how it stays right over changes."""
+
+from __future__ import annotations
+
+import copy
+import time
+from typing import Any
+
+import pytest
+
+from durablejob_api.names import attempt_key
+from durablejob_controller.backends.contract import Phase, Run, Sighting
+from durablejob_controller.jobs import Entry, Jobs, address_of, parse
+from durablejob_controller.kube import Object
+from tests.controller.fake_kube import job_object
+
+UID = "uid-1"
+FAKE = ("JobBackend", "data", "fake")
+
+
+def version(number: int, uid: str = UID, status: Object | None = None, **spec: Any) -> Object:
+    raw = job_object(**spec)
+    raw["metadata"] |= {"uid": uid, "resourceVersion": str(number)}
+    return raw | ({"status": status} if status else {})
+
+
+def status(attempt: int = 1, outcome: str | None = None) -> Object:
+    ended = {"outcome": outcome} if outcome else {}
+    current = {"number": attempt, "key": attempt_key(UID, attempt), **ended}
+    return {"state": outcome or "Running", "current": current}
+
+
+def put(jobs: Jobs, raw: Object) -> Entry:
+    entry = jobs.put(raw)
+    assert entry is not None
+    return entry
+
+
+@pytest.mark.parametrize(("number", "taken"), [(9, False), (10, False), (11, True), (100, True)])
+def test_only_a_newer_version_is_taken(number: int, taken: bool) -> None:
+    jobs = Jobs()
+    put(jobs, version(10))
+    assert (jobs.put(version(number, suspend=True)) is not None) == taken
+    entry = jobs.get(UID)
+    assert entry is not None
+    assert entry.job.spec.suspend == taken
+
+
+def test_versions_that_are_not_numbers_are_all_taken_once() -> None:
+    jobs = Jobs()
+    raw = version(1)
+    raw["metadata"]["resourceVersion"] = "abc"
+    put(jobs, copy.deepcopy(raw))
+    assert jobs.put(copy.deepcopy(raw)) is None
+    raw["metadata"]["resourceVersion"] = "abb"
+    put(jobs, raw)
+
+
+def test_the_memory_of_a_job_outlives_its_versions() -> None:
+    jobs = Jobs()
+    entry = put(jobs, version(1))
+    entry.doubts, entry.parked = 3, True
+    before = entry.read
+    time.sleep(0.001)
+    assert put(jobs, version(2)) is entry
+    assert (entry.doubts, entry.parked) == (3, False)
+    assert entry.read > before
+
+
+def test_a_spec_that_cannot_be_read_says_what_is_wrong() -> None:
+    raw = version(1, status=status())
+    raw["spec"]["activeDeadlineSeconds"] = -1
+    entry = put(Jobs(), raw)
+    assert entry.invalid is not None
+    assert "activeDeadlineSeconds" in entry.invalid
+    assert entry.job.metadata.uid == UID
+    assert entry.job.current is not None
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {},
+        {"attempt": 0},
+        {"attempt": True, "x": 1},
+        {"attempt": 10**9},
+        {"attempt": "many"},
+        {"backendRef": []},
+        None,
+        7,
+    ],
+)
+@pytest.mark.parametrize("bad_status", [None, {"state": "Strange"}, {"current": {"number": "x"}}])
+def test_no_object_is_too_strange_to_be_taken_in(spec: Any, bad_status: Any) -> None:
+    raw = {"metadata": version(1)["metadata"], "spec": spec, "status": bad_status}
+    job, invalid = parse(raw)
+    assert invalid
+    assert job.metadata.name == "load"
+    assert put(Jobs(), raw).invalid == invalid
+
+
+def test_a_job_is_found_by_the_key_of_its_attempt() -> None:
+    jobs = Jobs()
+    put(jobs, version(1))
+    assert jobs.uid_of(attempt_key(UID, 1)) == UID
+    put(jobs, version(2, status=status(outcome="Failed"), attempt=2))
+    assert jobs.uid_of(attempt_key(UID, 1)) == UID  # attempt 2 is only wished for
+    put(jobs, version(3, status=status(2), attempt=2))
+    assert jobs.uid_of(attempt_key(UID, 1)) is None
+    assert jobs.uid_of(attempt_key(UID, 2)) == UID
+    jobs.remove(UID)
+    assert jobs.uid_of(attempt_key(UID, 2)) is None
+    assert len(jobs) == 0
+
+
+def test_only_unfinished_jobs_are_users_of_their_backend() -> None:
+    jobs = Jobs()
+    put(jobs, version(1))
+    put(jobs, version(1, uid="uid-2"))
+    assert jobs.users(FAKE) == {UID, "uid-2"}
+    put(jobs, version(2, status=status(outcome="Succeeded")))
+    assert jobs.users(FAKE) == {"uid-2"}
+    put(jobs, version(3, status=status(outcome="Succeeded"), attempt=2))
+    assert jobs.users(FAKE) == {UID, "uid-2"}
+    jobs.remove("uid-2")
+    jobs.remove("nobody")
+    assert jobs.users(FAKE) == {UID}
+
+
+def test_a_job_that_names_another_backend_is_a_user_of_that() -> None:
+    jobs = Jobs()
+    put(jobs, version(1))
+    ref = {"kind": "ClusterJobBackend", "name": "prod", "type": "Plugin"}
+    put(jobs, version(2, backendRef=ref))
+    assert jobs.users(FAKE) == set()
+    assert jobs.users(("ClusterJobBackend", "", "prod")) == {UID}
+
+
+def test_a_cluster_backend_has_no_namespace() -> None:
+    ref = {"kind": "ClusterJobBackend", "name": "prod", "type": "Plugin"}
+    assert address_of(parse(version(1, backendRef=ref))[0]) == ("ClusterJobBackend", "", "prod")
+    assert address_of(parse(version(1))[0]) == FAKE
+
+
+def test_another_attempt_begins_without_what_was_learnt_about_the_last() -> None:
+    jobs = Jobs()
+    entry = put(jobs, version(1, status=status(1)))
+    entry.saw(Sighting((Run("d", Phase.RUNNING),), "life"), 5.0, exact=True)
+    entry.doubts, entry.not_before = 2, 9.0
+    put(jobs, version(2, status=status(2), attempt=2))
+    assert (entry.sighting, entry.exact, entry.asked, entry.doubts, entry.not_before) == (None, False, 0.0, 0, 0.0)
+
+
+def test_a_repeated_answer_keeps_its_age_and_an_older_one_is_ignored() -> None:
+    entry = put(Jobs(), version(1))
+    absent, there = Sighting((), "life"), Sighting((Run("d", Phase.RUNNING),), "life")
+    entry.saw(absent, 1.0, exact=True)
+    entry.saw(absent, 2.0, exact=False)
+    assert (entry.since, entry.asked, entry.exact) == (1.0, 2.0, False)
+    entry.saw(there, 1.5, exact=True)
+    assert entry.sighting == absent
+    entry.saw(there, 3.0, exact=True)
+    assert (entry.since, entry.sighting) == (3.0, there)

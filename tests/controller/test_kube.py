@@ -1,0 +1,168 @@
+"""The API client: one error map, and compare-and-swap in every write."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import httpx
+import pytest
+from kubernetes import client as kubernetes_client
+
+from durablejob_controller.errors import (
+    Conflict,
+    Forbidden,
+    KubernetesError,
+    KubernetesUnavailable,
+    NotFound,
+    NotServed,
+    Refused,
+)
+from durablejob_controller.kube import BACKENDS, CLUSTER_BACKENDS, JOBS, Kube, is_newer, load_configuration
+
+Answering = Callable[[httpx.Request], httpx.Response]
+META = {"name": "load", "namespace": "data", "uid": "u", "resourceVersion": "7"}
+
+
+def client(answering: Answering, token: str = "hush") -> Kube:
+    configuration = kubernetes_client.Configuration()
+    configuration.host = "http://api.test"
+    configuration.api_key = {"authorization": f"Bearer {token}"}
+    kube = Kube(configuration)
+    kube._client = httpx.AsyncClient(transport=httpx.MockTransport(answering), base_url="http://api.test")
+    return kube
+
+
+def status(code: int, reason: str, message: str = "words") -> httpx.Response:
+    return httpx.Response(code, json={"kind": "Status", "code": code, "reason": reason, "message": message})
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (status(404, "NotFound"), NotFound),
+        (httpx.Response(404, text="404 page not found\n"), NotServed),
+        (httpx.Response(404, text="<html>default backend</html>"), NotServed),
+        (httpx.Response(404, json={"message": "Not Found"}), NotServed),
+        (status(409, "Conflict"), Conflict),
+        (status(409, "AlreadyExists"), Conflict),
+        (status(422, "Invalid"), Refused),
+        (status(400, "BadRequest"), Refused),
+        (status(413, "RequestEntityTooLarge"), Refused),
+        (status(401, "Unauthorized"), Forbidden),
+        (status(403, "Forbidden"), Forbidden),
+        (status(410, "Expired"), KubernetesUnavailable),
+        (status(429, "TooManyRequests"), KubernetesUnavailable),
+        (status(500, "InternalError"), KubernetesUnavailable),
+        (status(503, "ServiceUnavailable"), KubernetesUnavailable),
+        (httpx.Response(302, headers={"Location": "http://evil.test/"}), KubernetesUnavailable),
+        (httpx.Response(200, text="<html>please log in</html>"), KubernetesUnavailable),
+        (httpx.Response(200, text='{"kind": "Durab'), KubernetesUnavailable),
+        (httpx.Response(200, json=["a list"]), KubernetesUnavailable),
+    ],
+)
+async def test_each_answer_has_its_error(answer: httpx.Response, error: type[Exception]) -> None:
+    with pytest.raises(KubernetesError) as caught:
+        await client(lambda _: answer).get(JOBS, "data", "load")
+    assert caught.type is error
+
+
+@pytest.mark.parametrize("error", [httpx.ConnectError("no"), httpx.ReadTimeout("slow"), httpx.RemoteProtocolError("x")])
+async def test_no_answer_is_no_answer(error: Exception) -> None:
+    def broken(_: httpx.Request) -> httpx.Response:
+        raise error
+
+    with pytest.raises(KubernetesUnavailable, match=f"GET .*durablejobs/load: {type(error).__name__}"):
+        await client(broken).get(JOBS, "data", "load")
+
+
+async def test_a_client_that_was_closed_says_so_as_any_other_lack_of_an_answer() -> None:
+    kube = client(lambda _: httpx.Response(200, json={}))
+    await kube.aclose()
+    with pytest.raises(KubernetesUnavailable):
+        await kube.get(JOBS, "data", "load")
+
+
+async def test_a_refusal_carries_the_api_servers_words() -> None:
+    message = 'DurableJob "load" is invalid: status.current.outcome: never changes'
+    with pytest.raises(Refused, match=r"status\.current\.outcome: never changes"):
+        await client(lambda _: status(422, "Invalid", message)).replace(JOBS, {"metadata": META}, "status")
+
+
+async def test_the_token_goes_to_the_api_server_and_nowhere_else() -> None:
+    asked: list[httpx.Request] = []
+
+    def redirecting(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(307, headers={"Location": "http://evil.test/steal"})
+
+    with pytest.raises(KubernetesUnavailable) as caught:
+        await client(redirecting).get(JOBS, "data", "load")
+    assert [request.url.host for request in asked] == ["api.test"]
+    assert asked[0].headers["Authorization"] == "Bearer hush"
+    assert "hush" not in str(caught.value)
+
+
+async def test_a_redirect_is_not_followed_by_the_real_client_either() -> None:
+    configuration = kubernetes_client.Configuration()
+    configuration.host = "http://api.test"
+    kube = Kube(configuration)
+    assert not kube._client.follow_redirects
+    assert not kube._client.trust_env
+    await kube.aclose()
+
+
+async def test_every_write_names_the_version_that_it_replaces() -> None:
+    bodies: list[tuple[str, str, dict[str, object]]] = []
+
+    def recording(request: httpx.Request) -> httpx.Response:
+        bodies.append((request.method, request.url.path, json.loads(request.content)))
+        return httpx.Response(200, json={"metadata": META})
+
+    kube = client(recording)
+    await kube.replace(JOBS, {"metadata": META, "status": {}}, "status")
+    await kube.patch_metadata(JOBS, META, {"finalizers": ["f"]})
+    await kube.delete(JOBS, META)
+    path = "/apis/durablejob.io/v1alpha1/namespaces/data/durablejobs/load"
+    version = {"uid": "u", "resourceVersion": "7"}
+    assert bodies == [
+        ("PUT", f"{path}/status", {"metadata": META, "status": {}}),
+        ("PATCH", path, {"metadata": {**version, "finalizers": ["f"]}}),
+        ("DELETE", path, {"preconditions": version}),
+    ]
+
+
+async def test_a_write_without_a_version_is_not_sent() -> None:
+    with pytest.raises(KubernetesError, match="needs a resourceVersion"):
+        await client(lambda _: httpx.Response(200, json={})).replace(JOBS, {"metadata": {"name": "x"}})
+
+
+async def test_a_read_is_a_quorum_read() -> None:
+    asked: list[str] = []
+
+    def recording(request: httpx.Request) -> httpx.Response:
+        asked.append(str(request.url))
+        return httpx.Response(200, json={"metadata": META})
+
+    await client(recording).get(CLUSTER_BACKENDS, None, "prod")
+    assert asked == ["http://api.test/apis/durablejob.io/v1alpha1/clusterjobbackends/prod"]
+
+
+async def test_all_pages_of_a_list_are_read() -> None:
+    def paging(request: httpx.Request) -> httpx.Response:
+        token = request.url.params.get("continue")
+        items = [{"metadata": {"name": name}} for name in ("ab" if token is None else "c")]
+        return httpx.Response(200, json={"items": items, "metadata": {} if token else {"continue": "next"}})
+
+    names = [raw["metadata"]["name"] async for raw in client(paging).pages(BACKENDS, None)]
+    assert names == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(("new", "old", "newer"), [("10", "9", True), ("9", "10", False), ("9", "9", False)])
+def test_versions_are_compared_as_numbers(new: str, old: str, newer: bool) -> None:
+    assert is_newer({"metadata": {"resourceVersion": new}}, {"metadata": {"resourceVersion": old}}) == newer
+
+
+def test_credentials_that_cannot_be_read_are_an_error_of_ours(tmp_path: object) -> None:
+    with pytest.raises(KubernetesError, match="no usable Kubernetes credentials"):
+        load_configuration(f"{tmp_path}/nothing", None)

@@ -1,0 +1,254 @@
+"""Errors delay a job, and never decide about it; and one bad job never stops the others."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from datetime import datetime
+
+import pytest
+
+from durablejob_api.job import DurableJob
+from durablejob_controller import poller as pollers
+from durablejob_controller import reconcile
+from durablejob_controller.backends.contract import Phase, Run
+from durablejob_controller.backends.fake import world
+from durablejob_controller.decide import decide
+from durablejob_controller.errors import (
+    BackendError,
+    BackendUnavailable,
+    Conflict,
+    CredentialsRefused,
+    Forbidden,
+    KubernetesUnavailable,
+    NotFound,
+    NotServed,
+    Refused,
+)
+from durablejob_controller.kube import JOBS, SECRETS
+from durablejob_controller.views import Decision, NoSite, Seen, Site
+from tests.controller.stage import Stage, staged, until
+
+SECRET_ENV = [{"name": "P", "valueFrom": {"secretKeyRef": {"name": "db", "key": "password"}}}]
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconcile, "backoff", lambda times, *_: 0.01 * 2 ** min(times, 5))
+
+
+async def fake(stage: Stage, seconds: str = "0.1") -> str:
+    """A job on a fake cluster of its own; returns the cluster's name."""
+    name = f"cluster-{uuid.uuid4().hex[:8]}"
+    await stage.backend(clusterID=name)
+    stage.job(plugin={"parameters": {"seconds": seconds}})
+    return name
+
+
+@pytest.mark.parametrize("applied", [False, True])
+@pytest.mark.parametrize(
+    "error", [KubernetesUnavailable("away"), Forbidden("RBAC is not in sync yet"), NotServed("page not found")]
+)
+async def test_a_status_write_without_an_answer_is_repeated_until_it_is_there(error: Exception, applied: bool) -> None:
+    async with staged() as stage:
+        stage.kube.fail("replace", JOBS, error, times=3, applied=applied)
+        name = await fake(stage)
+        await stage.work(lambda: stage.state() == "Succeeded")
+        assert len(world(name).ledger) == 1
+
+
+async def test_a_lost_swap_is_decided_anew_on_what_is_there_now() -> None:
+    async with staged() as stage:
+        backend = await stage.use_scripted()
+        stage.kube.silent = True
+        uid = stage.job()
+        stage.kube.silent = False
+        stage._seen("ADDED", stage.raw())
+        stage.kube.silent = True
+        stage.kube.change(JOBS, "data", "load", spec={"cancel": {"attempt": 1, "cause": "User"}})
+        await stage.work(lambda: stage.state() == "Cancelled")
+        assert backend.submitted == []
+        assert stage.entry(uid).job.spec.cancel is not None
+
+
+async def test_conflicts_that_reading_does_not_cure_are_not_a_hot_loop() -> None:
+    async with staged() as stage:
+        stage.kube.fail("replace", JOBS, Conflict("for ever"), times=10**6)
+        await fake(stage)
+
+        def tries() -> int:
+            return sum(verb == "replace" for verb, *_ in stage.kube.calls)
+
+        await stage.work(lambda: tries() >= 3)
+        before = tries()
+        await asyncio.gather(stage.work(lambda: tries() > before), asyncio.sleep(0.3))
+        assert tries() < 12
+        stage.kube.faults.clear()
+        await stage.work(lambda: stage.state() == "Succeeded")
+
+
+async def test_a_job_that_is_gone_is_forgotten() -> None:
+    async with staged() as stage:
+        await stage.backend()
+        stage.kube.silent = True
+        uid = stage.job()
+        stage._seen("ADDED", stage.raw())
+        stage.kube.silent = False
+        del stage.kube.objects[(JOBS.plural, "data", "load")]
+        await stage.work(lambda: stage.jobs.get(uid) is None)
+
+
+async def test_a_job_of_the_same_name_takes_the_place_of_the_one_that_is_gone() -> None:
+    async with staged() as stage:
+        await stage.backend()
+        stage.kube.silent = True
+        old = stage.job()
+        stage._seen("ADDED", stage.raw())
+        new = stage.job(plugin={"parameters": {"seconds": "0"}})
+        stage.kube.silent = False
+        await stage.work(lambda: stage.state() == "Succeeded")
+        assert stage.jobs.get(old) is None
+        assert stage.jobs.get(new) is not None
+
+
+async def test_a_refused_status_parks_the_job_until_its_resource_changes(caplog: pytest.LogCaptureFixture) -> None:
+    async with staged() as stage:
+        stage.kube.fail("replace", JOBS, Refused("status.current.outcome: never changes"))
+        name = await fake(stage)
+        (uid, entry), *_ = stage.jobs
+        await stage.work(lambda: entry.parked)
+        assert "parked" in caplog.text
+        stage.queue.add(uid)
+        await asyncio.gather(stage.work(lambda: not len(stage.queue)), asyncio.sleep(0.1))
+        assert stage.status() == {}
+        assert stage.events._queue.get_nowait()["reason"] == "Parked"
+        stage.kube.change(JOBS, "data", "load", metadata={"annotations": {"look": "again"}})
+        await stage.work(lambda: stage.state() == "Succeeded")
+        assert len(world(name).ledger) == 1
+
+
+@pytest.mark.parametrize("error", [KubernetesUnavailable("away"), Forbidden("not allowed")])
+async def test_a_secret_that_cannot_be_read_now_is_no_missing_secret(error: Exception) -> None:
+    async with staged() as stage:
+        backend = await stage.use_scripted()
+        stage.kube.add(SECRETS, {"metadata": {"name": "db", "namespace": "data"}, "data": {"password": "eA=="}})
+        stage.kube.fail("get", SECRETS, error, times=2)
+        stage.job(spark={"mainApplicationFile": "local:///a.py", "env": SECRET_ENV})
+        await stage.work(lambda: backend.submitted)
+        assert backend.submitted[0].secrets == {("db", "password"): "x"}
+
+
+@pytest.mark.parametrize(
+    "error", [BackendUnavailable("away"), CredentialsRefused("401"), BackendError("strange"), ZeroDivisionError("bug")]
+)
+async def test_no_error_of_a_submission_is_taken_for_a_refusal(error: Exception) -> None:
+    async with staged() as stage:
+        backend = await stage.use_scripted()
+        backend.answer = error
+        stage.job()
+        await stage.work(lambda: len(backend.submitted) >= 3)
+        assert stage.state() == "Submitting"
+        keys = {(s.current.key, s.reservation.application_id) for s in backend.submitted}
+        assert len(keys) == 1
+
+
+@pytest.mark.parametrize("error", [BackendUnavailable("away"), ZeroDivisionError("bug")])
+async def test_a_system_that_cannot_be_observed_ends_no_job(error: Exception) -> None:
+    async with staged() as stage:
+        backend = await stage.use_scripted()
+        backend.on_submit = lambda s: backend.runs.update({s.current.key: (Run("app-1", Phase.RUNNING),)})
+        stage.job()
+        await stage.work(lambda: stage.state() == "Running")
+        backend.fault, backend.runs = error, {}
+        observed = backend.observed
+        await stage.work(lambda: backend.observed > observed + 2)
+        assert stage.state() == "Running"
+
+
+async def test_jobs_are_told_of_a_system_that_stays_away_and_go_on_when_it_is_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pollers, "TROUBLE_AFTER", 0.05)
+    async with staged() as stage:
+        backend = await stage.use_scripted()
+        backend.fault = BackendUnavailable("m1:8080 cannot be reached")
+        stage.job()
+        await stage.work(lambda: stage.reason() == "BackendUnreachable")
+        assert "m1:8080" in stage.status()["current"]["message"]
+        backend.fault = None
+        await stage.work(lambda: backend.submitted)
+
+
+async def test_no_worker_waits_for_a_system_that_is_known_to_be_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pollers, "TROUBLE_AFTER", 0.05)
+    async with staged() as stage:
+        await stage.backend(name="healthy", clusterID=f"cluster-{uuid.uuid4().hex[:8]}")
+        backend = await stage.use_scripted()
+        backend.fault = BackendUnavailable("no answer")
+        stage.job("first")
+        await stage.work(lambda: stage.reason("first") == "BackendUnreachable")
+        backend.gate = asyncio.Event()  # from now on it does not even refuse
+        await asyncio.sleep(0.05)
+        for number in range(20):
+            stage.job(f"stuck-{number}")
+        ref = {"kind": "JobBackend", "name": "healthy", "type": "Plugin"}
+        stage.job("well", backendRef=ref, plugin={"parameters": {"seconds": "0"}})
+        await stage.work(lambda: stage.state("well") == "Succeeded")
+        assert all(stage.reason(f"stuck-{number}") == "BackendUnreachable" for number in range(20))
+
+
+async def test_a_job_that_makes_the_controller_stumble_does_not_stop_the_others(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def stumbling(job: DurableJob, site: Site | NoSite, seen: Seen, now: datetime) -> Decision:
+        if job.metadata.name == "bad":
+            raise ZeroDivisionError("a bug of ours")
+        return decide(job, site, seen, now)
+
+    monkeypatch.setattr(reconcile, "decide", stumbling)
+    async with staged() as stage:
+        name = f"cluster-{uuid.uuid4().hex[:8]}"
+        await stage.backend(clusterID=name)
+        bad = stage.job("bad")
+        stage.job("good", plugin={"parameters": {"seconds": "0"}})
+        await stage.work(lambda: stage.state("good") == "Succeeded" and stage.entry(bad).failures > 2)
+        assert "bad: unexpected error" in caplog.text
+        monkeypatch.setattr(reconcile, "decide", decide)
+        await stage.work(lambda: stage.state("bad") == "Succeeded")
+        assert len(world(name).ledger) == 2
+
+
+async def test_a_spec_that_cannot_be_read_is_a_verdict_with_the_field() -> None:
+    async with staged() as stage:
+        await stage.backend()
+        stage.job(activeDeadlineSeconds=-5)
+        await stage.work(lambda: stage.state() == "Failed")
+        assert stage.reason() == "InvalidSpec"
+        assert "activeDeadlineSeconds" in stage.status()["current"]["message"]
+
+
+async def test_a_reconciliation_of_nothing_is_nothing() -> None:
+    async with staged() as stage:
+        await stage.reconciler.reconcile("nobody")
+        assert stage.kube.calls == []
+
+
+async def test_errors_say_which_job_they_are_about(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    async with staged() as stage:
+        stage.kube.fail("replace", JOBS, KubernetesUnavailable("PUT …: 503"))
+        await fake(stage, "0")
+        await stage.work(lambda: stage.state() == "Succeeded")
+        (line,) = [record for record in caplog.records if "503" in record.message]
+        assert (line.__dict__["job"], line.__dict__["namespace"], line.__dict__["attempt"]) == ("load", "data", 1)
+
+
+async def test_an_unfinished_step_of_a_vanished_object_is_no_error() -> None:
+    async with staged() as stage:
+        await stage.use_scripted()
+        uid = stage.job()
+        stage.kube.fail("replace", JOBS, NotFound("gone", 404))
+        stage.kube.fail("get", JOBS, KubernetesUnavailable("away"))
+        await stage.work(lambda: stage.scripted.submitted)
+        await until(lambda: stage.jobs.get(uid))

@@ -1,0 +1,245 @@
+"""The world of Kubernetes objects: POSTed inert, activated by a patch that names their uid.
+
+Objects may be POSTed late or twice, deleted from outside, collected with their owner, removed after their
+time to live. Our finalizer, added by the activation, keeps them until their outcome is recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from typing import Any, NamedTuple
+
+from durablejob_api.spec import DeletionPolicy
+from durablejob_api.status import Current
+from durablejob_controller.backends.contract import Identity, Offer, Phase, Run, Sighting, Traits, Verdict
+from tests.model.checker import Step
+from tests.model.drivers import at, outcome_violation, overlaps
+from tests.model.resource import Resource
+from tests.model.world import Universe, World
+
+
+class Thing(NamedTuple):
+    """The object under an attempt's name."""
+
+    uid: str
+    phase: str = "inert"
+    """inert, program (runs), finished, failed, killed."""
+    held: bool = False
+    """Our finalizer is on it."""
+    deleting: bool = False
+
+
+class Outside(NamedTuple):
+    """The API server's objects, and what is on its way to them."""
+
+    net: tuple[Any, ...] = ()
+    things: tuple[Thing | None, Thing | None] = (None, None)
+    starts: tuple[int, int] = (0, 0)
+    succeeded: tuple[bool, bool] = (False, False)
+    body: int = 0
+
+
+VERDICTS = {"finished": Verdict.SUCCEEDED, "failed": Verdict.FAILED, "killed": Verdict.DELETED}
+
+
+class ObjectWorld(World):
+    """Identity.OBJECT."""
+
+    traits = Traits(identity=Identity.OBJECT, gated=False)
+
+    def outside(self) -> Outside:
+        return Outside()
+
+    def site_of(self, outside: Outside) -> Hashable:
+        return outside.body
+
+    def shows(self, outside: Outside, attempt: int) -> Hashable:
+        return outside.things[attempt - 1]
+
+    def sighting(self, shown: Any, attempt: int) -> Sighting:
+        thing: Thing | None = shown
+        if thing is None:
+            return Sighting((), "")
+        phase = {"inert": Phase.INERT, "program": Phase.RUNNING}.get(thing.phase, Phase.ENDED)
+        return Sighting((Run(thing.uid, phase, verdict=VERDICTS.get(thing.phase), held=thing.held),), "")
+
+    def message(self, resource: Resource) -> tuple[str, int, str]:
+        current = resource.current
+        assert current is not None
+        assert current.reservation is not None
+        return "activate", current.number, current.reservation.object_uid or ""
+
+    def patient(self, u: Universe, current: Current | None) -> bool:
+        """No third copy while two are on their way."""
+        if current is None or current.reservation is None:
+            return False
+        return sum(m[0] == "activate" and m[1] == current.number for m in u.outside.net) >= 2
+
+    def offer(self, outside: Outside, resource: Resource) -> Offer | None:
+        """409: an object of ours that is inert is as good as a new one."""
+        thing = outside.things[resource.attempt - 1]
+        return Offer(object_uid=thing.uid) if thing is not None and thing.phase == "inert" else None
+
+    # --- what controllers do --------------------------------------------------------------------------
+
+    def act(self, u: Universe, kind: str, arg: Any) -> Iterator[tuple[str, Outside, int]]:
+        out: Outside = u.outside
+        if kind in ("Reserve", "Submit"):
+            message = ("post", arg, "") if kind == "Reserve" else arg
+            if out.net.count(message) < (1 if self.options.persistent else 2):
+                yield f"sends {message}", out._replace(net=tuple(sorted((*out.net, message)))), 0
+            else:
+                yield f"waits: {message} is on its way twice", out, 0
+            return
+        found = [(n, t) for n, t in enumerate(out.things, 1) if t is not None and t.uid == arg]
+        if not found:
+            yield f"{kind} {arg}: not found", out, 0
+            return
+        attempt, thing = found[0]
+        changed = _deleted(thing) if kind == "Kill" else _released(thing)
+        yield f"{kind} {arg}", self.tidy(u.resource, out._replace(things=at(out.things, attempt, changed))), 0
+
+    def moved(self, u: Universe, resource: Resource) -> Universe:
+        after = super().moved(u, resource)
+        return after if after is u else after._replace(outside=self.tidy(resource, after.outside))
+
+    def tidy(self, resource: Resource, out: Outside) -> Outside:
+        """Without what can have no effect: activations of a uid that is no more (none comes back), and inert
+        copies of an attempt that is over, with the POSTs that would make more of them.
+        """
+        if self.options.ablate:
+            return out
+        uids = {thing.uid for thing in out.things if thing is not None}
+        over = resource.attempt - 1
+        net = tuple(m for m in out.net if (m[2] in uids if m[0] == "activate" else m[1] > over))
+        things = out.things
+        if over and things[0] is not None and things[0].phase == "inert":
+            things = (None, things[1])
+        return out if net == out.net and things is out.things else out._replace(net=net, things=things)
+
+    # --- what the cluster does ------------------------------------------------------------------------
+
+    def external_steps(self, u: Universe) -> Iterator[Step[Universe]]:
+        out: Outside = u.outside
+        for message in dict.fromkeys(out.net):
+            rest = list(out.net)
+            rest.remove(message)
+            without = u._replace(outside=out._replace(net=tuple(rest)))
+            label, twice = self._arrives(u, message)
+            if self.options.persistent:
+                if twice is not u:
+                    yield Step(label, twice)
+                continue
+            label, after = self._arrives(without, message)
+            yield Step(label, after)
+            yield Step(f"{label}, a proxy will repeat it", twice, healthy=False, cost=1)
+            yield Step(f"{message} is lost", without, healthy=False, cost=1)
+        for attempt, thing in enumerate(out.things, 1):
+            if thing is not None:
+                yield from self._thing_steps(u, attempt, thing)
+        if self.options.upgrade and not out.body:
+            yield Step("the controller is upgraded", u._replace(outside=out._replace(body=1)), healthy=False, cost=1)
+
+    def _arrives(self, u: Universe, message: Any) -> tuple[str, Universe]:
+        kind, attempt, uid = message
+        out: Outside = u.outside
+        thing = out.things[attempt - 1]
+        if kind == "post":
+            if thing is not None:
+                return f"POST {attempt}: 409", u
+            used = set(_named(u))
+            new = Thing(next(f"o{n}" for n in range(100) if f"o{n}" not in used))
+            posted = u._replace(outside=out._replace(things=at(out.things, attempt, new)))
+            if self.options.ablate == "inert first":
+                return f"POST {attempt}: runs as {new.uid}", self._starts(posted, attempt, new)
+            return f"POST {attempt}: inert as {new.uid}", posted
+        checked = self.options.ablate != "uid precondition"
+        if thing is None or thing.phase != "inert" or thing.deleting or (checked and thing.uid != uid):
+            return f"activation of {uid}: nothing of that uid", u
+        return f"activation of {thing.uid}", self._starts(u, attempt, thing)
+
+    def _starts(self, u: Universe, attempt: int, thing: Thing) -> Universe:
+        out: Outside = u.outside
+        runs = thing._replace(phase="program", held=True)
+        starts = at(out.starts, attempt, out.starts[attempt - 1] + 1)
+        after = u._replace(outside=out._replace(things=at(out.things, attempt, runs), starts=starts))
+        if out.starts[attempt - 1]:
+            return after._replace(wrong="the program of one attempt was started twice")
+        if u.resource.wishes.gone or u.resource.attempt != attempt or u.resource.outcome is not None:
+            return after._replace(wrong="a program was started after the end of its attempt")
+        return after
+
+    def _thing_steps(self, u: Universe, attempt: int, thing: Thing) -> Iterator[Step[Universe]]:
+        out: Outside = u.outside
+
+        def to(new: Thing | None, **changes: Any) -> Universe:
+            after = out._replace(things=at(out.things, attempt, new), **changes)
+            return u._replace(outside=self.tidy(u.resource, after) if new is None else after)
+
+        uid = thing.uid
+        if thing.phase == "program":
+            ended = None if thing.deleting and not thing.held else thing
+            well = ended and ended._replace(phase="finished")
+            yield Step(f"{uid} ends well", to(well, succeeded=at(out.succeeded, attempt, True)))
+            yield Step(f"{uid} ends badly", to(ended and ended._replace(phase="failed")))
+            if thing.deleting:
+                yield Step(f"the kubelet kills {uid}", to(ended and ended._replace(phase="killed")))
+        elif thing.phase == "inert":
+            if u.resource.wishes.gone:
+                yield Step(f"{uid} is collected with its owner", to(None))
+        elif not thing.held:
+            yield Step(f"{uid}'s time to live is over", to(None))
+        if not thing.deleting:
+            yield Step(f"somebody deletes {uid}", to(_deleted(thing)), healthy=False, cost=1)
+
+    # --- what must never be ---------------------------------------------------------------------------
+
+    def external_violation(self, u: Universe) -> str | None:
+        out: Outside = u.outside
+        resource = u.resource
+        running = [n for n, thing in enumerate(out.things, 1) if thing is not None and thing.phase == "program"]
+        if overlaps(resource, running):
+            return "attempt 2 was begun while attempt 1 runs"
+        for attempt, thing in enumerate(out.things, 1):
+            if thing is not None and thing.held and (resource.wishes.gone or resource.attempt > attempt):
+                return "our finalizer is on an object that nobody will release"
+        if resource.current is None:
+            return None
+        number = resource.current.number
+        orphan = self.options.policy is DeletionPolicy.ORPHAN
+        return outcome_violation(resource, number in running, out.succeeded[number - 1], orphan)
+
+
+def _deleted(thing: Thing) -> Thing | None:
+    """After a DELETE: what runs or is held goes later."""
+    return thing._replace(deleting=True) if thing.held or thing.phase == "program" else None
+
+
+def _released(thing: Thing) -> Thing | None:
+    if thing.deleting and thing.phase != "program":
+        return None
+    return thing._replace(held=False)
+
+
+def _named(u: Universe) -> Iterator[str]:
+    """uids that something refers to: a new object gets the smallest other one, which number means nothing."""
+    out: Outside = u.outside
+    yield from (thing.uid for thing in out.things if thing is not None)
+    yield from (m[2] for m in out.net)
+    for resource in (u.resource, u.cached):
+        current = resource.current if resource is not None else None
+        if current is not None and current.reservation is not None:
+            yield current.reservation.object_uid or ""
+    for plan in u.controllers:
+        for part in (plan, plan.then if plan is not None else None):
+            if part is None:
+                continue
+            if part.kind in ("Kill", "Release"):
+                yield part.arg
+            elif part.kind == "Submit":
+                yield part.arg[2]
+            elif part.target is not None and part.target.current is not None:
+                reservation = part.target.current.reservation
+                yield (reservation.object_uid or "") if reservation is not None else ""
+    if u.listed is not None:
+        yield from (thing.uid for thing in u.listed if thing is not None)
