@@ -259,8 +259,7 @@ class Reconciler:
         answer = await self._send(entry, backend)
         # A list that was asked for while the submission was under way may rightly lack it.
         entry.read = time.monotonic()
-        kind = type(answer).__name__.lower()
-        metrics.SUBMISSIONS.labels(backend=entry.job.spec.backend_ref.name, outcome=kind).inc()
+        metrics.SUBMISSIONS.labels(entry.job.spec.backend_ref.name, type(answer).__name__.lower()).inc()
         if isinstance(answer, Accepted):
             entry.doubts = 0
             self._queue.add_after(uid, self._poll_interval)
@@ -288,8 +287,7 @@ class Reconciler:
         except BackendError as error:
             return Unclear(str(error))
         finally:
-            name = entry.job.spec.backend_ref.name
-            metrics.BACKEND_SECONDS.labels(backend=name, verb="submit").observe(time.monotonic() - began)
+            metrics.BACKEND_SECONDS.labels(entry.job.spec.backend_ref.name, "submit").observe(time.monotonic() - began)
 
 
 def _until_deadline(job: DurableJob) -> float | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from durablejob_api.backend import JobBackendSpec
@@ -65,6 +65,21 @@ class Law(ABC):
     def pointed_at(self, url: str) -> Backend | None:
         """A backend whose system is at this URL; None: it speaks no HTTP."""
         return None
+
+
+def verbs(submission: Submission, backend: Backend) -> dict[str, Awaitable[object]]:
+    """Every verb, called."""
+    job, current = submission.job, submission.current
+    return {
+        "reserve": backend.reserve(job, current.key),
+        "submit": backend.submit(submission),
+        "observe": backend.observe(),
+        "look_up": backend.look_up(current.key, current),
+        "kill": backend.kill("driver-1"),
+        "close": backend.close(job, current),
+        "release": backend.release(job, current),
+        "probe": backend.probe(),
+    }
 
 
 class FakeCase(Case):

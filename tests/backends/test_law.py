@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
 from importlib.metadata import entry_points
 
 import pytest
@@ -13,18 +12,16 @@ from durablejob_api.job import DurableJob
 from durablejob_api.names import attempt_key
 from durablejob_controller.backends.contract import (
     Accepted,
-    Backend,
     Phase,
     Rejected,
     Run,
-    Submission,
     Unclear,
     Verdict,
 )
 from durablejob_controller.backends.registry import ENTRY_POINTS, Registry
 from durablejob_controller.errors import BackendError, BackendUnavailable, InvalidWork
 from tests.backends.faulty_server import KINDS, faulty
-from tests.backends.law import BEHAVIOURS, LAWS, Case
+from tests.backends.law import BEHAVIOURS, LAWS, Case, verbs
 
 REGISTERED = sorted({point.name for point in entry_points(group=ENTRY_POINTS)})
 every_backend = pytest.mark.parametrize("name", REGISTERED)
@@ -226,21 +223,6 @@ async def test_the_hash_is_the_works_own(name: str) -> None:
 
 
 # --- errors --------------------------------------------------------------------------------------------
-
-
-def verbs(submission: Submission, backend: Backend) -> dict[str, Awaitable[object]]:
-    """Every verb, called."""
-    job, current = submission.job, submission.current
-    return {
-        "reserve": backend.reserve(job, current.key),
-        "submit": backend.submit(submission),
-        "observe": backend.observe(),
-        "look_up": backend.look_up(current.key, current),
-        "kill": backend.kill("driver-1"),
-        "close": backend.close(job, current),
-        "release": backend.release(job, current),
-        "probe": backend.probe(),
-    }
 
 
 @every_backend

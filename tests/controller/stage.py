@@ -119,9 +119,11 @@ class Stage:
     async def _worker(self) -> None:
         while True:
             uid = await self.queue.get()
+            step = asyncio.ensure_future(self.reconciler.reconcile(uid))
             try:
-                await self.reconciler.reconcile(uid)
+                await asyncio.shield(step)  # as the engine does: a step that was begun is finished
             finally:
+                await step
                 self.queue.done(uid)
 
 

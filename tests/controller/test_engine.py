@@ -116,7 +116,7 @@ async def test_it_waits_for_the_crds_and_serves_health_meanwhile(monkeypatch: py
 async def test_a_standby_takes_over_what_it_has_only_watched() -> None:
     kube = cluster()
     name = backend(kube)
-    spec = {"holderIdentity": "other", "leaseDurationSeconds": 1, "renewTime": "1"}
+    spec = {"holderIdentity": "other", "leaseDurationSeconds": 0.5, "renewTime": "1"}
     lease = {"metadata": {"name": "durablejob-controller", "namespace": "system"}, "spec": spec}
     kube.add(LEASES, lease)
     async with running(kube):

@@ -68,6 +68,19 @@ async def test_all_who_wait_share_one_question() -> None:
     assert len({id(taken) for taken in snapshots}) == 2
 
 
+async def test_two_questions_are_never_under_way_at_once() -> None:
+    scene = Scene()
+    gate = scene.backend.gate = asyncio.Event()
+    early = asyncio.create_task(scene.poller.fresh())
+    await until(lambda: scene.backend.observed == 1)
+    late = asyncio.create_task(scene.poller.fresh())
+    await asyncio.sleep(0.01)
+    assert scene.backend.observed == 1  # or an old answer could come last, and be taken for the newest
+    gate.set()
+    assert (await early).sent < (await late).sent
+    assert scene.poller.last is late.result()
+
+
 async def test_who_stops_waiting_does_not_stop_the_others() -> None:
     scene = Scene()
     gate = scene.backend.gate = asyncio.Event()

@@ -184,7 +184,8 @@ async def test_a_submission_whose_answer_was_lost_is_found_and_not_repeated() ->
         assert len(world(name).ledger) == 1
 
 
-async def test_a_submission_that_was_lost_is_sent_again() -> None:
+async def test_a_submission_that_was_lost_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("durablejob_controller.reconcile.backoff", lambda *_: 0.05)
     name = cluster()
     async with staged() as stage:
         await stage.backend(clusterID=name, plugin={"name": "fake", "parameters": {"fault": "dropped"}})

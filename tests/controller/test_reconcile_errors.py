@@ -185,9 +185,13 @@ async def test_no_worker_waits_for_a_system_that_is_known_to_be_away(monkeypatch
     async with staged() as stage:
         await stage.backend(name="healthy", clusterID=f"cluster-{uuid.uuid4().hex[:8]}")
         backend = await stage.use_scripted()
-        backend.fault = BackendUnavailable("no answer")
         stage.job("first")
-        await stage.work(lambda: stage.reason("first") == "BackendUnreachable")
+        await stage.work(lambda: backend.submitted)
+        backend.fault = BackendUnavailable("no answer")
+        (poller,) = [e.poller for e in stage.sites._entries.values() if e.address[2] == "fake"]
+        assert poller is not None
+        assert poller.last is not None  # an old answer, which later jobs find too old
+        await until(lambda: poller.trouble)
         backend.gate = asyncio.Event()  # from now on it does not even refuse
         await asyncio.sleep(0.05)
         for number in range(20):

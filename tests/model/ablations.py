@@ -16,7 +16,7 @@ from unittest.mock import patch
 from durablejob_api.job import DurableJob
 from durablejob_api.status import Claim, ClaimState, Current, Outcome, State
 from durablejob_controller import claims, decide, gated, reasons, steps, ungated
-from durablejob_controller.backends.contract import Run, Traits
+from durablejob_controller.backends.contract import Run
 from durablejob_controller.claims import ClaimId, Denied, Granted
 from durablejob_controller.record import advanced, next_claim
 from durablejob_controller.views import Decision, NoSite, Record, Seen, Site, Submit, Unguard
@@ -24,7 +24,8 @@ from tests.model.checker import Result, explore
 from tests.model.claims import ClaimWorld
 from tests.model.objects import ObjectWorld
 from tests.model.reserved import FakeWorld, GateWorld, StagingWorld
-from tests.model.world import Options, World
+from tests.model.universe import Options
+from tests.model.world import World
 
 Replacement = tuple[object, str, Any]
 
@@ -53,7 +54,7 @@ def noticed(result: Result) -> bool:
 # --- what replaces the rules -----------------------------------------------------------------------
 
 _decide, _grant, _winner = decide.decide, claims.grant_start, gated.winner
-_end, _never_seen = steps.end, ungated.__dict__["_never_seen_running"]
+_end = steps.end
 
 
 def _with_current(job: DurableJob | None, **changes: Any) -> DurableJob | None:
@@ -68,7 +69,8 @@ def _grant_after_the_end(job: DurableJob | None, claim: ClaimId, *rest: Any) -> 
     record = job.current.claim if job is not None and job.current is not None else None
     if record is None or record.state is not ClaimState.REVOKED:
         return _grant(job, claim, *rest)
-    return _grant(_with_current(job, outcome=None, claim=record.model_copy(update={"state": ClaimState.OPEN})), claim, *rest)
+    reopened = record.model_copy(update={"state": ClaimState.OPEN})
+    return _grant(_with_current(job, outcome=None, claim=reopened), claim, *rest)
 
 
 def _grant_any_number(job: DurableJob | None, claim: ClaimId, *rest: Any) -> Granted | Denied:
@@ -110,11 +112,6 @@ def _no_look_after(job: DurableJob, site: Site | NoSite, seen: Seen, now: dateti
     return _decide(job, site, replace(seen, fresh=True) if over else seen, now)
 
 
-def _unseen(job: DurableJob, current: Current, *rest: Any) -> Decision:
-    """That it was accepted once is forgotten when it is absent."""
-    return _never_seen(job, current.model_copy(update={"run_started_time": None}), *rest)  # type: ignore[no-any-return]
-
-
 class ForgetfulFake(FakeWorld):
     """One that says it remembers."""
 
@@ -143,7 +140,7 @@ ABLATIONS = (
     )),
     Ablation("nonce: the claim is the JVM's, not the driver id's", lambda: ClaimWorld(
         Options(relaunch=True, ablate="nonce")), 1),
-    Ablation("close before terminal: the end revokes the claim", lambda: ClaimWorld(_WISHES), 1, (
+    Ablation("close before terminal: the end revokes the claim", lambda: ClaimWorld(Options(deadline=True)), 0, (
         (claims, "grant_start", _grant_after_the_end),
     )),
     Ablation("close before terminal: the staging fence", lambda: StagingWorld(_WISHES), 2, (
@@ -177,8 +174,4 @@ ABLATIONS = (
     )),
     Ablation("a fresh look before an object's job is let go", lambda: ObjectWorld(
         _WISHES.but(persistent=True, stale_list=True)), 0, ((decide, "decide", _no_look_after),)),
-    Ablation("an impostor under the name is not believed", lambda: ObjectWorld(_WISHES.but(persistent=True)), 1),
-    Ablation("a run once seen and now absent is not closed as one that never began", lambda: StagingWorld(_WISHES), 2, (
-        (ungated, "_never_seen_running", _unseen),
-    )),
 )  # fmt: skip

@@ -15,7 +15,7 @@ from durablejob_controller.backends.contract import Identity, Traits
 from tests.model.checker import Step
 from tests.model.drivers import Driver, DriverWorld, Outside
 from tests.model.resource import Resource
-from tests.model.world import Universe
+from tests.model.universe import Universe
 
 
 class ClaimWorld(DriverWorld):
@@ -46,25 +46,19 @@ class ClaimWorld(DriverWorld):
         elif kind == "Kill":
             for d in out.drivers:
                 if d.name == arg and d.known == "active":
-                    killed = self.with_driver(u, d, d._replace(jvm="dead", known="killed")).outside
-                    yield f"kill {arg}", self.tidy(u.resource, killed), 0
+                    yield f"kill {arg}", self.with_driver(u, d, d._replace(jvm="dead", known="killed")).outside, 0
                     return
             yield f"kill {arg}: nothing to kill", out, 0
 
     def accept(self, u: Universe, out: Outside, message: Any) -> tuple[str, Outside]:
-        """A new driver, under the smallest id that nothing refers to: which number it is means nothing."""
+        """A new driver; its id is given by ``tidied``."""
         if self.doomed(u.resource, message[0]):
             return f"the Master accepts {message}", out
-        used = {d.name for d in out.drivers} | set(_named(u))
-        name = next(f"d{n}" for n in range(100) if f"d{n}" not in used)
-        attempt, claim = message
-        drivers = tuple(sorted((*out.drivers, Driver(attempt, claim, name))))
-        return f"the Master accepts {message} as {name}", out._replace(drivers=drivers)
+        drivers = (*out.drivers, Driver(message[0], message[1], "d-new"))
+        return f"the Master accepts {message}", out._replace(drivers=drivers)
 
     def driver_steps(self, u: Universe, d: Driver) -> Iterator[Step[Universe]]:
-        for step in super().driver_steps(u, d):
-            to = step.to
-            yield step._replace(to=to._replace(outside=self.tidy(to.resource, to.outside)))
+        yield from super().driver_steps(u, d)
         if d.known == "active":
             forgotten = self.with_driver(u, d, d._replace(known="forgotten"))
             yield Step(f"{d.name} is forgotten by a restarted Master", forgotten, healthy=False, cost=1)
@@ -72,9 +66,28 @@ class ClaimWorld(DriverWorld):
     def spent(self, d: Driver, resource: Resource) -> bool:
         return super().spent(d, resource) or (not d.alive and d.known == "forgotten")
 
+    def tidied(self, u: Universe) -> Universe:
+        """With drivers named anew, those that nothing refers to in the order of what they are.
 
-def _named(u: Universe) -> Iterator[str]:
-    """Driver ids that something other than the Master still refers to."""
+        Which of two drivers has the smaller number means nothing, so states that differ by that are one.
+        """
+        fixed = tuple(_referred(u))
+        key = (u.resource.attempt, u.outside, fixed)
+        tidy = self._tidy.get(key)
+        if tidy is None:
+            tidy = self._tidy[key] = _named(self.tidy(u.resource, u.outside), fixed)
+        return Universe(u.resource, u.controllers, tidy, u.listed, u.cached, u.wrong)
+
+
+def _named(out: Outside, fixed: tuple[str, ...]) -> Outside:
+    free = sorted(d._replace(name="") for d in out.drivers if d.name not in fixed)
+    names = (name for name in (f"d{n}" for n in range(100)) if name not in fixed)
+    drivers = [d for d in out.drivers if d.name in fixed] + [d._replace(name=next(names)) for d in free]
+    return out._replace(drivers=tuple(sorted(drivers)))
+
+
+def _referred(u: Universe) -> Iterator[str]:
+    """Driver ids that something other than the Master refers to."""
     for resource in (u.resource, u.cached):
         if resource is not None and resource.current is not None and resource.current.claim is not None:
             yield resource.current.claim.driver or ""

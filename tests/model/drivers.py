@@ -6,13 +6,16 @@ from collections.abc import Hashable, Iterator
 from typing import Any, NamedTuple
 
 from durablejob_api.spec import DeletionPolicy
-from durablejob_api.status import ClaimState, Current, Ending, Outcome
+from durablejob_api.status import Ending
 from durablejob_controller import claims as gate
 from durablejob_controller.backends.contract import Phase, Run, Sighting, Verdict
 from durablejob_controller.claims import ClaimId, Granted, wishes_end
 from tests.model.checker import Step
+from tests.model.invariants import outcome_violation, overlaps
+from tests.model.legal import legal
 from tests.model.resource import NOW, UID, Resource
-from tests.model.world import Options, Universe, World
+from tests.model.universe import Options, Plan, Universe
+from tests.model.world import World
 
 
 class Driver(NamedTuple):
@@ -70,7 +73,8 @@ class DriverWorld(World):
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
-        self._grants: dict[Hashable, Any] = {}
+        self._grants: dict[Hashable, tuple[bool, Resource]] = {}
+        self._tidy: dict[Hashable, Outside] = {}
         self._denied: dict[Resource, str | None] = {}
 
     def outside(self) -> Outside:
@@ -118,24 +122,22 @@ class DriverWorld(World):
             self._denied[resource] = "a claim of an attempt that is over is granted" if granted else None
         return self._denied[resource]
 
-    def moved(self, u: Universe, resource: Resource) -> Universe:
-        after = super().moved(u, resource)
-        if after is u:
+    def pointless(self, plan: Plan, resource: Resource, outside: Outside) -> bool:
+        return plan.kind == "Submit" and self.doomed(resource, plan.arg[0])
+
+    def tidied(self, u: Universe) -> Universe:
+        key = (u.resource.attempt, u.outside)
+        tidy = self._tidy.get(key)
+        if tidy is None:
+            tidy = self._tidy[key] = self.tidy(u.resource, u.outside)
+        if tidy == u.outside:
             return u
-        out: Outside = u.outside
-        plans = after.controllers
-        if any(p is not None and p.kind == "Submit" and self.doomed(resource, p.arg[0]) for p in plans):
-            plans = self.in_order(
-                None if p is not None and p.kind == "Submit" and self.doomed(resource, p.arg[0]) else p for p in plans
-            )
-        return after._replace(outside=self.tidy(resource, out), controllers=plans)
+        return Universe(u.resource, u.controllers, tidy, u.listed, u.cached, u.wrong)
 
     def tidy(self, resource: Resource, out: Outside) -> Outside:
         """Without the messages and drivers that nobody can see or be harmed by any more."""
         net = tuple(m for m in out.net if not self.doomed(resource, m[0]))
         drivers = tuple(d for d in out.drivers if not self.spent(d, resource))
-        if len(net) == len(out.net) and len(drivers) == len(out.drivers):
-            return out
         return out._replace(net=net, drivers=drivers)
 
     def spent(self, d: Driver, resource: Resource) -> bool:
@@ -203,18 +205,26 @@ class DriverWorld(World):
         who = f"{d.name}.{d.life}"
         granted, resource = self._grant(u.resource, d)
         if granted:
-            after = self.started(self.moved(u, resource), d)
-            if resource is not u.resource and wishes_end(u.resource.job, d.attempt):
-                after = after._replace(wrong="leave to start was given although the end was wished")
+            after = self.started(u, d)._replace(resource=resource)
+            if after.wrong is None and resource is not u.resource:
+                after = after._replace(wrong=self._wrongly_granted(u.resource, resource, d))
             yield Step(f"{who} is granted", after)
             if resource is not u.resource:
-                yield Step(f"{who} is granted, the answer is lost", self.moved(u, resource), healthy=False, cost=1)
+                yield Step(
+                    f"{who} is granted, the answer is lost", u._replace(resource=resource), healthy=False, cost=1
+                )
         else:
             yield Step(f"{who} is denied", self.with_driver(u, d, self.dead(d, False)))
-        yield Step(
-            f"{who} cannot reach the gate", self.with_driver(u, d, self.dead(d, False)), healthy=False, cost=1
-        )
+        yield Step(f"{who} cannot reach the gate", self.with_driver(u, d, self.dead(d, False)), healthy=False, cost=1)
         yield from self._relaunch(u, d)
+
+    @staticmethod
+    def _wrongly_granted(before: Resource, after: Resource, d: Driver) -> str | None:
+        if wishes_end(before.job, d.attempt):
+            return "leave to start was given although the end was wished"
+        status = after.job.status
+        broken = legal(before.job, status) if status is not None else None
+        return f"a status write is not legal: {broken}" if broken else None
 
     def _relaunch(self, u: Universe, d: Driver) -> Iterator[Step[Universe]]:
         if self.options.relaunch and d.life == 0:
@@ -251,7 +261,10 @@ class DriverWorld(World):
 
     def _program(self, u: Universe, d: Driver) -> Iterator[Step[Universe]]:
         who = f"{d.name}.{d.life}"
-        for well, how in ((True, Ending.RETURNED), (False, Ending.THREW)):
+        endings = [(True, Ending.RETURNED), (False, Ending.THREW)]
+        if self.options.exits:
+            endings += [(True, Ending.EXIT), (False, Ending.EXIT)]
+        for well, how in endings:
             ended = self.ended(u, d, well)
             gone = self.with_driver(ended, d, self.dead(d, well))
             if not self.traits.gated:
@@ -259,7 +272,7 @@ class DriverWorld(World):
                 continue
             noted = self._note(u.resource, d, how)
             tail = self.with_driver(ended, d, d._replace(jvm="tail0" if well else "tail1"))
-            yield Step(f"{who} reports that it {how.value}", self.moved(tail, noted))
+            yield Step(f"{who} reports {how.value}", tail._replace(resource=noted))
             yield Step(f"{who} {how.value}, its report is lost", gone, healthy=False, cost=1)
         yield from self._relaunch(u, d)
 
@@ -291,30 +304,3 @@ class DriverWorld(World):
             return "attempt 2 was begun while attempt 1 runs"
         orphan = self.options.policy is DeletionPolicy.ORPHAN
         return outcome_violation(u.resource, current.number in running, out.succeeded[current.number - 1], orphan)
-
-
-def overlaps(resource: Resource, running: list[int]) -> bool:
-    """Something was reserved for attempt 2 while attempt 1 runs, and nobody has accepted that it is lost."""
-    current = resource.current
-    if current is None or 1 not in running or current.number != 2 or current.reservation is None:
-        return False
-    return resource.wishes.before is not Outcome.LOST
-
-
-def outcome_violation(resource: Resource, runs: bool, succeeded: bool, orphan: bool) -> str | None:
-    """The recorded outcome is the truth, and nothing runs on when the resource is gone."""
-    current: Current | None = resource.current
-    outcome = resource.outcome
-    if resource.wishes.gone and runs and outcome is not Outcome.LOST and not (orphan and outcome is None):
-        return "a program runs on, and its resource is gone"
-    if outcome is Outcome.SUCCEEDED and not succeeded:
-        return "Succeeded recorded, the program did not succeed"
-    if outcome in (Outcome.FAILED, Outcome.CANCELLED):
-        if runs:
-            return f"{outcome.value} recorded, the program runs"
-        if succeeded:
-            return f"{outcome.value} recorded, the program succeeded"
-    claim = current.claim if current is not None else None
-    if outcome is not None and claim is not None and claim.state is ClaimState.OPEN:
-        return "an end is recorded, and the claim is still open"
-    return None

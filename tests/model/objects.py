@@ -13,9 +13,11 @@ from durablejob_api.spec import DeletionPolicy
 from durablejob_api.status import Current
 from durablejob_controller.backends.contract import Identity, Offer, Phase, Run, Sighting, Traits, Verdict
 from tests.model.checker import Step
-from tests.model.drivers import at, outcome_violation, overlaps
+from tests.model.drivers import at
+from tests.model.invariants import outcome_violation, overlaps
 from tests.model.resource import Resource
-from tests.model.world import Universe, World
+from tests.model.universe import Universe
+from tests.model.world import World
 
 
 class Thing(NamedTuple):
@@ -39,6 +41,7 @@ class Outside(NamedTuple):
     body: int = 0
 
 
+_NEW = "o-new"
 VERDICTS = {"finished": Verdict.SUCCEEDED, "failed": Verdict.FAILED, "killed": Verdict.DELETED}
 
 
@@ -73,7 +76,8 @@ class ObjectWorld(World):
         """No third copy while two are on their way."""
         if current is None or current.reservation is None:
             return False
-        return sum(m[0] == "activate" and m[1] == current.number for m in u.outside.net) >= 2
+        out: Outside = u.outside
+        return [m[:2] for m in out.net].count(("activate", current.number)) >= 2
 
     def offer(self, outside: Outside, resource: Resource) -> Offer | None:
         """409: an object of ours that is inert is as good as a new one."""
@@ -97,11 +101,17 @@ class ObjectWorld(World):
             return
         attempt, thing = found[0]
         changed = _deleted(thing) if kind == "Kill" else _released(thing)
-        yield f"{kind} {arg}", self.tidy(u.resource, out._replace(things=at(out.things, attempt, changed))), 0
+        yield f"{kind} {arg}", out._replace(things=at(out.things, attempt, changed)), 0
 
-    def moved(self, u: Universe, resource: Resource) -> Universe:
-        after = super().moved(u, resource)
-        return after if after is u else after._replace(outside=self.tidy(resource, after.outside))
+    def tidied(self, u: Universe) -> Universe:
+        """With the smallest uid that nothing refers to for what is new: which number it is means nothing."""
+        out: Outside = self.tidy(u.resource, u.outside)
+        if any(thing is not None and thing.uid == _NEW for thing in out.things):
+            used = set(_referred(u))
+            name = next(name for name in (f"o{n}" for n in range(100)) if name not in used)
+            first, second = (t._replace(uid=name) if t is not None and t.uid == _NEW else t for t in out.things)
+            out = out._replace(things=(first, second))
+        return u if out is u.outside else u._replace(outside=out)
 
     def tidy(self, resource: Resource, out: Outside) -> Outside:
         """Without what can have no effect: activations of a uid that is no more (none comes back), and inert
@@ -147,12 +157,11 @@ class ObjectWorld(World):
         if kind == "post":
             if thing is not None:
                 return f"POST {attempt}: 409", u
-            used = set(_named(u))
-            new = Thing(next(f"o{n}" for n in range(100) if f"o{n}" not in used))
+            new = Thing(_NEW)
             posted = u._replace(outside=out._replace(things=at(out.things, attempt, new)))
             if self.options.ablate == "inert first":
-                return f"POST {attempt}: runs as {new.uid}", self._starts(posted, attempt, new)
-            return f"POST {attempt}: inert as {new.uid}", posted
+                return f"POST {attempt}: it runs", self._starts(posted, attempt, new)
+            return f"POST {attempt}: inert", posted
         checked = self.options.ablate != "uid precondition"
         if thing is None or thing.phase != "inert" or thing.deleting or (checked and thing.uid != uid):
             return f"activation of {uid}: nothing of that uid", u
@@ -173,8 +182,7 @@ class ObjectWorld(World):
         out: Outside = u.outside
 
         def to(new: Thing | None, **changes: Any) -> Universe:
-            after = out._replace(things=at(out.things, attempt, new), **changes)
-            return u._replace(outside=self.tidy(u.resource, after) if new is None else after)
+            return u._replace(outside=out._replace(things=at(out.things, attempt, new), **changes))
 
         uid = thing.uid
         if thing.phase == "program":
@@ -221,8 +229,8 @@ def _released(thing: Thing) -> Thing | None:
     return thing._replace(held=False)
 
 
-def _named(u: Universe) -> Iterator[str]:
-    """uids that something refers to: a new object gets the smallest other one, which number means nothing."""
+def _referred(u: Universe) -> Iterator[str]:
+    """uids that something refers to."""
     out: Outside = u.outside
     yield from (thing.uid for thing in out.things if thing is not None)
     yield from (m[2] for m in out.net)

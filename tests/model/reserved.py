@@ -14,7 +14,7 @@ from durablejob_controller.backends.contract import Identity, Offer, Traits
 from tests.model.checker import Step
 from tests.model.drivers import Driver, DriverWorld, Outside, at
 from tests.model.resource import Resource
-from tests.model.world import Plan, Universe
+from tests.model.universe import Plan, Universe
 
 
 class ReservedWorld(DriverWorld):
@@ -40,7 +40,8 @@ class ReservedWorld(DriverWorld):
         if current is None or current.reservation is None:
             return False
         name = current.reservation.application_id
-        return sum(m[2] == name for m in u.outside.net) >= 2
+        out: Outside = u.outside
+        return [m[2] for m in out.net].count(name) >= 2
 
     def act(self, u: Universe, kind: str, arg: Any) -> Iterator[tuple[str, Outside, int]]:
         out: Outside = u.outside
@@ -80,7 +81,6 @@ class ReservedWorld(DriverWorld):
     def may_evict(self, u: Universe, d: Driver) -> bool:
         return True
 
-
     def quiet(self, u: Universe) -> bool:
         """A fence guards one reservation, the gate all: without it, what was submitted must have arrived by then."""
         if self.traits.gated:
@@ -99,8 +99,7 @@ class GateWorld(ReservedWorld):
         self.traits = Traits(identity=Identity.RESERVED_ID, gated=True, remembers=recovery)
 
     def shows(self, outside: Outside, attempt: int) -> Any:
-        drivers, incarnation, _ = super().shows(outside, attempt)  # type: ignore[misc]
-        return drivers, incarnation, "there"
+        return super().shows(outside._replace(fences=("there", "there")), attempt)
 
     def external_steps(self, u: Universe) -> Iterator[Step[Universe]]:
         yield from super().external_steps(u)
@@ -135,20 +134,18 @@ class StagingWorld(ReservedWorld):
         self.assume = assume
         self.recovery = recovery
 
-    def moved(self, u: Universe, resource: Resource) -> Universe:
-        """What is submitted or queued behind the closed fence of an attempt that is over has no effect any more."""
-        after = super().moved(u, resource)
-        if after is u or resource.attempt == 1:
-            return after
-        out: Outside = after.outside
-        if out.fences[0] == "there":
-            return after
-        plans = after.controllers
-        if any(p is not None and p.kind in ("Submit", "Close") for p in plans):
-            plans = self.in_order(None if _of(p, 1) else p for p in plans)
-        net = tuple(m for m in out.net if m[0] != 1)
-        drivers = tuple(d for d in out.drivers if d.attempt != 1 or d.jvm == "program")
-        return after._replace(outside=out._replace(net=net, drivers=drivers), controllers=plans)
+    def pointless(self, plan: Plan, resource: Resource, outside: Outside) -> bool:
+        """Behind the closed fence of an attempt that is over nothing has an effect."""
+        attempt = plan.arg[0] if plan.kind == "Submit" else plan.arg if plan.kind == "Close" else resource.attempt
+        return attempt < resource.attempt and outside.fences[attempt - 1] != "there"
+
+    def tidy(self, resource: Resource, out: Outside) -> Outside:
+        shut = [n for n in range(1, resource.attempt) if out.fences[n - 1] != "there"]
+        if not shut:
+            return out
+        net = tuple(m for m in out.net if m[0] not in shut)
+        drivers = tuple(d for d in out.drivers if d.attempt not in shut or d.jvm == "program")
+        return out._replace(net=net, drivers=drivers)
 
     def external_steps(self, u: Universe) -> Iterator[Step[Universe]]:
         yield from super().external_steps(u)
@@ -187,13 +184,6 @@ class StagingWorld(ReservedWorld):
         return u.outside.fences[d.attempt - 1] != "there" and (seen or over)
 
 
-def _of(plan: Plan | None, attempt: int) -> bool:
-    """A submission, or the closing, of this attempt."""
-    if plan is None:
-        return False
-    return plan.kind == "Close" and plan.arg == attempt or plan.kind == "Submit" and plan.arg[0] == attempt
-
-
 class FakeWorld(ReservedWorld):
     """The shipped ``fake``: a perfect memory while its process lives, which is the controller's own."""
 
@@ -226,5 +216,5 @@ class FakeWorld(ReservedWorld):
         out: Outside = u.outside
         if out.drivers or out.fences != ("there", "there"):
             fresh = out._replace(drivers=(), fences=("there", "there"), incarnation=out.incarnation + 1)
-            after = u._replace(outside=fresh, controllers=(None,) * len(u.controllers))
+            after = u._replace(outside=fresh, controllers=(None,))  # nor do those who were about to act live on
             yield Step("the process ends, and with it the cluster", after, healthy=False, cost=1)

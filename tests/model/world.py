@@ -19,142 +19,31 @@ What keeps the number of states small, and why nothing is lost by it:
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
-from durablejob_api.spec import DeletionPolicy
-from durablejob_api.status import Current, Outcome
-from durablejob_controller import decide as deciding
-from durablejob_controller import reasons
-from durablejob_controller.backends.contract import Offer, Rejected, Sighting, Traits
-from durablejob_controller.views import (
-    Close,
-    Decision,
-    Delete,
-    Kill,
-    LookUp,
-    NoSite,
-    Record,
-    Release,
-    Reserve,
-    Seen,
-    Site,
-    Submit,
-    Unguard,
-    Wait,
-)
+from durablejob_api.status import Outcome
+from durablejob_controller.backends.contract import Rejected
 from tests.model.checker import Step
 from tests.model.legal import legal
-from tests.model.resource import LATER, NOW, Resource, Versions
+from tests.model.minds import Minds
+from tests.model.resource import Resource
+from tests.model.universe import Options, Plan, Universe
 
-LONG = 1e9
 REFUSAL = Rejected("NoSuchQueue", "there is no such queue")
 
 
-class Plan:
-    """What a controller is about to do. Equal plans are identical."""
-
-    __slots__ = ("arg", "kind", "number", "seen", "target", "then")
-
-    def __init__(self, number: int, kind: str, arg: Any, seen: Resource | None, target: Resource | None, then: Any):
-        self.number = number
-        self.kind = kind
-        self.arg = arg
-        self.seen = seen
-        self.target = target
-        self.then = then
-
-    def __str__(self) -> str:
-        if self.target is None:
-            return f"{self.kind} {self.arg}" if self.arg is not None else self.kind
-        current = self.target.current
-        said = "to let the resource go" if self.target.wishes.gone else "nothing yet"
-        if current is not None and not self.target.wishes.gone:
-            claim = f", claim {current.claim.number} {current.claim.state.value}" if current.claim else ""
-            said = f"attempt {current.number} {current.outcome.value if current.outcome else 'goes on'}{claim}"
-            said += ", cancel noted" if current.cancel_requested_at and not current.outcome else ""
-        return f"a write: {said}" + (f", then {self.then}" if self.then else "")
-
-
-class Universe(NamedTuple):
-    """One state of the whole."""
-
-    resource: Resource
-    controllers: tuple[Plan | None, ...]
-    outside: Any
-    listed: Any = None
-    """An older answer of the external system, that a poller may still hold."""
-    cached: Resource | None = None
-    """An older version of the resource, that a watch cache may still hold."""
-    wrong: str | None = None
-    """A violation that lies in a step, not in a state."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """What may happen in a world, and which precondition is taken away."""
-
-    controllers: int = 1
-    cancel: bool = False
-    delete: bool = False
-    raise_attempt: bool = False
-    stale_list: bool = False
-    """A poller's old answer may be used as well."""
-    old_cache: bool = False
-    """A controller may decide on an old version of the resource, with a fresh look at the external system."""
-    restore: bool = False
-    """The status is rolled back once."""
-    reject: bool = False
-    """The external system may refuse a submission for certain."""
-    upgrade: bool = False
-    """What would be submitted may change."""
-    deadline: bool = False
-    backend_goes: bool = False
-    """The backend resource may be missing for a while."""
-    policy: DeletionPolicy = DeletionPolicy.CANCEL
-    relaunch: bool = False
-    """A worker may launch a driver's JVM again."""
-    persistent: bool = False
-    """What is once sent may arrive at any time and any number of times; otherwise each message is lost, or
-    repeated, at the cost of a fault."""
-    whole_status: bool = False
-    """Versions that differ only in what informs are kept apart."""
-    rules: bool = True
-    """The CRD's own rules are in force."""
-    ablate: str = ""
-
-    def but(self, **changes: Any) -> Options:
-        return replace(self, **changes)
-
-
-class World:
+class World(Minds):
     """The part of the model that does not depend on the external system."""
 
-    traits: Traits
-
     def __init__(self, options: Options) -> None:
-        self.options = options
-        self.versions = Versions(policy=options.policy, deadline=options.deadline, whole=options.whole_status)
-        self._plans: dict[Hashable, Plan] = {}
-        self._choices: dict[Hashable, tuple[Plan, ...]] = {}
+        super().__init__(options)
         self._wishes: dict[Resource, list[tuple[str, Resource]]] = {}
+        self._outer: dict[Hashable, list[Step[Universe]]] = {}
 
     # --- what a subclass says ---------------------------------------------------------------------
 
     def outside(self) -> Any:
         """The external system before anything happened."""
-        raise NotImplementedError
-
-    def shows(self, outside: Any, attempt: int) -> Hashable:
-        """All that can be seen of an attempt, as a small value."""
-        raise NotImplementedError
-
-    def sighting(self, shown: Any, attempt: int) -> Sighting:
-        """The same as an answer."""
-        raise NotImplementedError
-
-    def message(self, resource: Resource) -> Any:
-        """What ``Submit`` sends for this version."""
         raise NotImplementedError
 
     def act(self, u: Universe, kind: str, arg: Any) -> Iterator[tuple[str, Any, int]]:
@@ -167,23 +56,11 @@ class World:
     def external_violation(self, u: Universe) -> str | None:
         raise NotImplementedError
 
-    def patient(self, u: Universe, current: Current | None) -> bool:
-        """The engine's backoff: nothing more is sent for now. Bounds the number of messages on their way."""
-        raise NotImplementedError
-
-    def offer(self, outside: Any, resource: Resource) -> Offer | None:
-        """What ``reserve`` answers at once; None: it takes a message, or is not possible now."""
-        return None
-
-    def site_of(self, outside: Any) -> Hashable:
-        """What of ``outside`` the backend's description depends on."""
-        return "h"
-
     # --- the model ----------------------------------------------------------------------------------
 
     def initial(self) -> Universe:
         first, outside = self.versions.first, self.outside()
-        listed = self._lists(outside) if self.options.stale_list else None
+        listed = self.lists(outside) if self.options.stale_list else None
         cached = first if self.options.old_cache else None
         return Universe(first, (None,) * self.options.controllers, outside, listed, cached)
 
@@ -198,21 +75,58 @@ class World:
         return ("gone after " if u.resource.wishes.gone else "") + (outcome.value if outcome else "orphaning")
 
     def steps(self, u: Universe) -> Iterator[Step[Universe]]:
+        for label, to, healthy, cost in self._steps(u):
+            yield Step(label, self.settled(to), healthy, cost)
+
+    def _steps(self, u: Universe) -> Iterator[Step[Universe]]:
         for number, plan in enumerate(u.controllers):
             if plan is None and number and u.controllers[number - 1] is None:
                 continue  # as the one before
             yield from self._controller_steps(u, number, plan)
-        yield from self.external_steps(u)
+        yield from self._external(u)
         if not u.resource.wishes.gone:
             for label, resource in self._people(u.resource):
-                yield Step(label, self.moved(u, resource), healthy=False)
+                yield Step(label, u._replace(resource=resource), healthy=False)
             if self.options.restore and not u.resource.wishes.restored and self.quiet(u):
                 resource = self.versions.rolled_back(u.resource)
-                yield Step("etcd is restored", self.moved(u, resource), healthy=False, cost=1)
-        if self.options.stale_list and (listed := self._lists(u.outside)) != u.listed:
+                yield Step("etcd is restored", u._replace(resource=resource), healthy=False, cost=1)
+        if self.options.stale_list and (listed := self.lists(u.outside)) != u.listed:
             yield Step("the poller's list arrives", u._replace(listed=listed))
         if self.options.old_cache and u.cached is not u.resource:
             yield Step("the watch event arrives", u._replace(cached=u.resource))
+
+    def _external(self, u: Universe) -> Iterator[Step[Universe]]:
+        """What happens outside does not depend on what the controllers think, so it is worked out once."""
+        key = (u.resource, u.outside)
+        known = self._outer.get(key)
+        if known is None:
+            known = self._outer[key] = list(self.external_steps(Universe(u.resource, (), u.outside)))
+        _, controllers, _, listed, cached, _ = u
+        for label, to, healthy, cost in known:
+            plans = controllers if to.controllers == () else (None,) * len(controllers)
+            yield Step(label, Universe(to.resource, plans, to.outside, listed, cached, to.wrong), healthy, cost)
+
+    def settled(self, u: Universe) -> Universe:
+        """The one state that stands for all that differ from ``u`` in what means nothing."""
+        resource, controllers, outside, listed, cached, wrong = u
+        plans = [plan for plan in controllers if plan is not None and not self._idle(plan, resource, outside)]
+        if len(plans) > 1:
+            plans.sort(key=lambda plan: plan.number)
+        ordered = (*plans, *[None] * (len(controllers) - len(plans)))
+        return self.tidied(Universe(resource, ordered, outside, listed, cached, wrong))
+
+    def _idle(self, plan: Plan, resource: Resource, outside: Any) -> bool:
+        if plan.target is not None:
+            return plan.seen is not resource and self.options.ablate != "compare-and-swap"
+        return self.pointless(plan, resource, outside)
+
+    def pointless(self, plan: Plan, resource: Resource, outside: Any) -> bool:
+        """Whether this action can have no effect any more."""
+        return False
+
+    def tidied(self, u: Universe) -> Universe:
+        """``u`` without what can no longer be seen or do harm, and with canonical names."""
+        return u
 
     def quiet(self, u: Universe) -> bool:
         """Whether a restore may happen now: it takes minutes, and nothing is submitted before a person agrees."""
@@ -225,28 +139,17 @@ class World:
             return "Lost recorded although nothing was ever lost"
         return self.external_violation(u)
 
-    def moved(self, u: Universe, resource: Resource) -> Universe:
-        """The resource has changed: writes that were decided before can no longer succeed."""
-        if resource is u.resource:
-            return u
-        controllers = u.controllers
-        if self.options.ablate != "compare-and-swap":
-            controllers = self.in_order(None if p is not None and p.target is not None else p for p in controllers)
-        return u._replace(resource=resource, controllers=controllers)
-
     # --- controllers --------------------------------------------------------------------------------
 
     @staticmethod
-    def in_order(plans: Any) -> tuple[Plan | None, ...]:
-        return tuple(sorted(plans, key=lambda p: -1 if p is None else p.number))
-
-    def put(self, u: Universe, number: int, plan: Plan | None) -> Universe:
-        controllers = (*u.controllers[:number], plan, *u.controllers[number + 1 :])
-        return u._replace(controllers=self.in_order(controllers) if len(controllers) > 1 else controllers)
+    def put(u: Universe, number: int, plan: Plan | None) -> Universe:
+        resource, controllers, outside, listed, cached, wrong = u
+        plans = (*controllers[:number], plan, *controllers[number + 1 :])
+        return Universe(resource, plans, outside, listed, cached, wrong)
 
     def _controller_steps(self, u: Universe, number: int, plan: Plan | None) -> Iterator[Step[Universe]]:
         if plan is None:
-            for choice in self._may_decide(u):
+            for choice in self.may_decide(u):
                 yield Step(f"c{number} decides: {choice}", self.put(u, number, choice))
         elif plan.target is not None and self._submits_first(plan):
             for label, outside, cost in self.act(u, plan.then.kind, plan.then.arg):
@@ -272,7 +175,7 @@ class World:
             target = self._overwritten(u.resource, plan)
         if target is None:
             return Step(f"c{number}: the API server refuses {plan}", self.put(u, number, None))
-        after = self.put(self.moved(u, target), number, then)
+        after = self.put(u._replace(resource=target), number, then)
         if plan.arg is not None:
             after = after._replace(wrong=f"a status write is not legal: {plan.arg}")
         return Step(f"c{number}: {plan}", after)
@@ -301,112 +204,13 @@ class World:
             return
         if self.message(u.resource) != plan.arg:
             return
-        for choice in self._decided(u, u.resource, self.shows(u.outside, u.resource.attempt), True, REFUSAL):
+        for choice in self.decided(u, u.resource, self.shows(u.outside, u.resource.attempt), True, REFUSAL):
             if choice.target is not None:
                 yield Step(f"c{number} decides: {choice}", self.put(u, number, choice))
                 continue
             for label, outside, cost in self.act(u, choice.kind, choice.arg):
                 if not cost:
                     yield Step(f"c{number}: {label}", u._replace(outside=outside))
-
-    # --- deciding -----------------------------------------------------------------------------------
-
-    def _lists(self, outside: Any) -> Any:
-        return self.shows(outside, 1), self.shows(outside, 2)
-
-    def _may_decide(self, u: Universe) -> tuple[Plan, ...]:
-        resource = u.resource
-        found: tuple[Plan, ...] = ()
-        if not resource.wishes.gone:
-            found = self._decided(u, resource, self.shows(u.outside, resource.attempt), True)
-            if u.listed is not None:
-                found += self._decided(u, resource, u.listed[resource.attempt - 1], False)
-        old = u.cached
-        if old is not None and old is not resource:
-            # Of what is decided on an old version, no write can succeed: only actions count.
-            plans = self._decided(u, old, self.shows(u.outside, old.attempt), True)
-            found += tuple(plan for plan in plans if plan.target is None)
-        return tuple(dict.fromkeys(found))
-
-    def _decided(
-        self, u: Universe, resource: Resource, shown: Any, fresh: bool, rejected: Rejected | None = None
-    ) -> tuple[Plan, ...]:
-        outside = u.outside
-        offer = self.offer(outside, resource)
-        patient = self.patient(u, resource.current)
-        key = (resource, shown, fresh, rejected is None, offer, patient, self.site_of(outside))
-        if key not in self._choices:
-            plans: dict[Plan, None] = {}
-            for site, seen, now in self._views(resource, outside, shown, fresh, patient):
-                decision = self._decide(resource, site, replace(seen, rejected=rejected), now, offer)
-                plan = self._plan_of(resource, decision)
-                if plan is not None:
-                    plans[plan] = None
-            self._choices[key] = tuple(plans)
-        return self._choices[key]
-
-    def _views(self, resource: Resource, outside: Any, shown: Any, fresh: bool, patient: bool) -> Iterator[Any]:
-        """Whatever a controller may believe to see now, and the times at which it may do so."""
-        sighting = self.sighting(shown, resource.attempt)
-        believed = fresh or self.options.ablate == "fresh observation"
-        hold = LONG if patient else 0.0
-        sites: list[Site | NoSite] = [
-            Site(uid="b", type="Plugin", cluster_id="c", traits=self.traits, body_hash=str(self.site_of(outside)))
-        ]
-        if self.options.backend_goes:
-            sites.append(NoSite(reasons.backend_not_found("JobBackend", "b", "n"), final=True))
-        reserved = resource.current is not None and resource.current.reservation is not None
-        times = (NOW, LATER) if self.options.deadline and reserved and resource.outcome is None else (NOW,)
-        # A system lists its runs in whatever order.
-        for runs in dict.fromkeys((sighting.runs, sighting.runs[::-1])):
-            answer = replace(sighting, runs=runs)
-            for lasting in (0.0, LONG):
-                seen = Seen(sighting=answer, fresh=believed, confirmed=believed, lasting=lasting, hold=hold)
-                yield from ((site, seen, now) for site in sites for now in times)
-
-    def _decide(
-        self, resource: Resource, site: Site | NoSite, seen: Seen, now: Any, offer: Offer | None
-    ) -> Decision:
-        decision = deciding.decide(resource.job, site, seen, now)
-        if isinstance(decision, Reserve) and offer is not None:
-            decision = deciding.decide(resource.job, site, replace(seen, offer=offer), now)
-        return decision
-
-    def _plan_of(self, resource: Resource, decision: Decision) -> Plan | None:
-        """What the decision comes down to; None: nothing happens."""
-        match decision:
-            case Wait() | LookUp():
-                return None
-            case Record(status=status, then=then):
-                target = self.versions.written(resource, status)
-                if target is resource:
-                    return None
-                follow = self._plan_of(target, then) if then is not None else None
-                return self.plan("write", legal(resource.job, status), resource, target, follow)
-            case Unguard():
-                return self.plan("write", None, resource, self.versions.changed(resource, gone=True))
-            case Delete():
-                return self.plan("write", None, resource, self.versions.changed(resource, deleting=True))
-            case Submit():
-                return self.plan("Submit", self.message(resource))
-            case Kill(run=run):
-                return self.plan("Kill", run)
-            case Close() | Reserve():
-                return self.plan(type(decision).__name__, resource.attempt)
-            case Release():
-                current = resource.current
-                assert current is not None
-                assert current.reservation is not None
-                return self.plan("Release", current.reservation.object_uid)
-        raise AssertionError(f"not modelled: {decision}")
-
-    def plan(
-        self, kind: str, arg: Any, seen: Resource | None = None, target: Resource | None = None, then: Any = None
-    ) -> Plan:
-        key = (kind, arg, seen, target, then)
-        if key not in self._plans:
-            self._plans[key] = Plan(len(self._plans), kind, arg, seen, target, then)
-        return self._plans[key]
 
     # --- people -------------------------------------------------------------------------------------
 

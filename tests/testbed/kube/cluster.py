@@ -58,7 +58,9 @@ class Cluster:
 
         """
         command = [str(self.kubectl_path), *args]
-        done = subprocess.run(command, input=input, capture_output=True, text=True, env={**os.environ, **self.env()}, check=False)
+        done = subprocess.run(
+            command, input=input, capture_output=True, text=True, env={**os.environ, **self.env()}, check=False
+        )
         if done.returncode != 0:
             raise TestbedError(f"kubectl {' '.join(args)}: {done.stderr.strip()}")
         return done.stdout

@@ -1,0 +1,160 @@
+"""``make explore``: explore the real ``decide`` in every world, take its rules away one by one, print both tables.
+
+Each exploration runs in a process of its own, as many at once as there are cores. The exit code is 1 when a state
+violates an invariant, when a healthy system could not finish from some state, or when a missing rule is not noticed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tests.model.ablations import ABLATIONS, noticed
+from tests.model.checker import Result, explore
+from tests.model.claims import ClaimWorld
+from tests.model.objects import ObjectWorld
+from tests.model.reserved import FakeWorld, GateWorld, StagingWorld
+from tests.model.universe import Options
+from tests.model.world import World
+
+LIMIT = 1_500_000
+
+
+@dataclass(frozen=True)
+class Exploration:
+    """One world of one size."""
+
+    name: str
+    make: Callable[[Options], World]
+    options: Options
+    faults: int
+
+    def run(self) -> Result:
+        return explore(self.make(self.options), self.faults, limit=LIMIT)
+
+
+_RUN = Options()
+_WISHES = Options(cancel=True, delete=True)
+_ALL = _WISHES.but(raise_attempt=True)
+_CLAIMS, _OBJECT = "claims and gate", "inert object"
+_GATE, _STAGING, _FAKE = "reserved id and gate", "reserved id and staging fence", "fake"
+_WITHOUT_RECOVERY = partial(GateWorld, recovery=False)
+
+SMALL = (
+    Exploration(_CLAIMS, ClaimWorld, _WISHES, 1),
+    Exploration(_CLAIMS, ClaimWorld, _RUN.but(controllers=2), 1),
+    Exploration(_OBJECT, ObjectWorld, _WISHES, 1),
+    Exploration(_OBJECT, ObjectWorld, _RUN.but(controllers=2), 1),
+    Exploration(_GATE, GateWorld, _WISHES, 1),
+    Exploration(f"{_GATE}, no recovery", _WITHOUT_RECOVERY, _RUN, 1),
+    Exploration(_STAGING, StagingWorld, _RUN, 1),
+    Exploration(_FAKE, FakeWorld, _WISHES, 1),
+)
+FULL = (
+    Exploration(_CLAIMS, ClaimWorld, _ALL, 1),
+    Exploration(_CLAIMS, ClaimWorld, _WISHES.but(controllers=2), 1),
+    Exploration(f"{_CLAIMS}, a JVM launched again", ClaimWorld, _RUN.but(relaunch=True), 2),
+    Exploration(f"{_CLAIMS}, status rolled back", ClaimWorld, _RUN.but(restore=True), 1),
+    Exploration(_OBJECT, ObjectWorld, _ALL, 2),
+    Exploration(_OBJECT, ObjectWorld, _ALL.but(controllers=2), 1),
+    Exploration(_GATE, GateWorld, _ALL, 1),
+    Exploration(_GATE, GateWorld, _WISHES.but(controllers=2), 1),
+    Exploration(f"{_GATE}, no recovery", _WITHOUT_RECOVERY, _WISHES, 2),
+    Exploration(_STAGING, StagingWorld, _WISHES, 2),
+    Exploration(_FAKE, FakeWorld, _ALL, 2),
+)
+
+
+def _title(exploration: Exploration) -> str:
+    options = exploration.options
+    on = [name for name in ("cancel", "delete", "raise_attempt") if getattr(options, name)]
+    return f"{exploration.name} [{', '.join(on) or 'run only'}; {exploration.faults} faults]"
+
+
+def _run(exploration: Exploration) -> Result:
+    return exploration.run()
+
+
+def _ablate(index: int) -> Result:
+    return ABLATIONS[index].run()
+
+
+def explorations(chosen: tuple[Exploration, ...], pool: ProcessPoolExecutor) -> tuple[list[dict[str, Any]], bool]:
+    """Explore, print a row each; return the rows, and whether all is well."""
+    print(f"{'world':72} {'controllers':>11} {'states':>9} {'violations':>10} {'stuck':>6} {'seconds':>8}")
+    rows, well = [], True
+    for exploration, result in zip(chosen, pool.map(_run, chosen), strict=True):
+        stuck = "?" if result.stuck is None else str(result.stuck)
+        count = exploration.options.controllers
+        row = f"{_title(exploration):72} {count:11} {result.states:9} {len(result.violations):10} {stuck:>6}"
+        print(f"{row} {result.seconds:8.1f}{'' if result.complete else '  cut here'}", flush=True)
+        for violation, trace in result.violations.items():
+            print("   ", violation, *trace, sep="\n        ")
+        if result.stuck:
+            print("    stuck:", *result.stuck_trace, sep="\n        ")
+        well = well and result.complete and not result.violations and not result.stuck
+        rows.append(
+            {
+                "name": _title(exploration),
+                "controllers": count,
+                "states": result.states,
+                "violations": len(result.violations),
+                "stuck": result.stuck,
+                "complete": result.complete,
+                "ends": result.ends,
+            }
+        )
+    return rows, well
+
+
+def ablations(pool: ProcessPoolExecutor) -> tuple[list[dict[str, Any]], bool]:
+    """Take each rule away, print a row each; return the rows, and whether each absence was noticed."""
+    print(f"\n{'rule taken away':84} noticed")
+    rows, well = [], True
+    for ablation, result in zip(ABLATIONS, pool.map(_ablate, range(len(ABLATIONS))), strict=True):
+        found = noticed(result)
+        how = next(iter(result.violations), "stuck" if result.stuck else "")
+        print(f"{ablation.rule:84} {'yes: ' + how if found else 'NO'}", flush=True)
+        rows.append({"rule": ablation.rule, "noticed": found, "how": how})
+        well = well and found
+    return rows, well
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="make explore", description=__doc__)
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--full", action="store_true", help="100,000 states and more of each kind (the default)")
+    size.add_argument("--small", action="store_true", help="the part that runs with the tests")
+    parser.add_argument("--kind", help="only worlds whose name begins with this, and no ablations")
+    parser.add_argument("--json", type=Path, help="write the tables there")
+    options = parser.parse_args()
+    chosen = tuple(e for e in (SMALL if options.small else FULL) if e.name.startswith(options.kind or ""))
+    if not chosen:
+        parser.error(f"--kind: there is {', '.join(sorted({e.name for e in FULL}))}")
+    began = time.monotonic()
+    with ProcessPoolExecutor(os.cpu_count(), max_tasks_per_child=1) as pool:
+        kinds, well = explorations(chosen, pool)
+        rules, all_noticed = ([], True) if options.kind else ablations(pool)
+    seconds = round(time.monotonic() - began)
+    verdict = "all is well" if well and all_noticed else "NOT WELL"
+    print(f"\n{sum(kind['states'] for kind in kinds)} states in {seconds} s: {verdict}")
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        about = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "seconds": seconds}
+        options.json.write_text(json.dumps({"kinds": kinds, "ablations": rules, **about}, indent=2) + "\n")
+    return 0 if well and all_noticed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,168 @@
+"""What a controller may decide: the real ``decide``, on everything that it may believe to see."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from durablejob_api.status import Current
+from durablejob_controller import decide as deciding
+from durablejob_controller import reasons
+from durablejob_controller.backends.contract import Offer, Rejected, Sighting, Traits
+from durablejob_controller.views import (
+    Close,
+    Decision,
+    Delete,
+    Kill,
+    LookUp,
+    NoSite,
+    Record,
+    Release,
+    Reserve,
+    Seen,
+    Site,
+    Submit,
+    Unguard,
+    Wait,
+)
+from tests.model.legal import legal
+from tests.model.resource import LATER, NOW, Resource, Versions
+from tests.model.universe import Options, Plan, Universe
+
+LONG = 1e9
+
+
+class Minds:
+    """The part of the model that runs the real ``decide``; every decision is worked out once."""
+
+    traits: Traits
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.versions = Versions(policy=options.policy, deadline=options.deadline, whole=options.whole_status)
+        self._plans: dict[Hashable, Plan] = {}
+        self._choices: dict[Hashable, tuple[Plan, ...]] = {}
+
+    # --- what a world says ----------------------------------------------------------------------------
+
+    def shows(self, outside: Any, attempt: int) -> Hashable:
+        """All that can be seen of an attempt, as a small value."""
+        raise NotImplementedError
+
+    def sighting(self, shown: Any, attempt: int) -> Sighting:
+        """The same as an answer."""
+        raise NotImplementedError
+
+    def message(self, resource: Resource) -> Any:
+        """What ``Submit`` sends for this version."""
+        raise NotImplementedError
+
+    def patient(self, u: Universe, current: Current | None) -> bool:
+        """The engine's backoff: nothing more is sent for now. Bounds the number of messages on their way."""
+        raise NotImplementedError
+
+    def offer(self, outside: Any, resource: Resource) -> Offer | None:
+        """What ``reserve`` answers at once; None: it takes a message, or is not possible now."""
+        return None
+
+    def site_of(self, outside: Any) -> Hashable:
+        """What of ``outside`` the backend's description depends on."""
+        return "h"
+
+    # --- deciding -----------------------------------------------------------------------------------
+
+    def lists(self, outside: Any) -> Any:
+        return self.shows(outside, 1), self.shows(outside, 2)
+
+    def may_decide(self, u: Universe) -> tuple[Plan, ...]:
+        resource = u.resource
+        found: tuple[Plan, ...] = ()
+        if not resource.wishes.gone:
+            found = self.decided(u, resource, self.shows(u.outside, resource.attempt), True)
+            if u.listed is not None:
+                found += self.decided(u, resource, u.listed[resource.attempt - 1], False)
+        old = u.cached
+        if old is not None and old is not resource:
+            # Of what is decided on an old version, no write can succeed: only actions count.
+            plans = self.decided(u, old, self.shows(u.outside, old.attempt), True)
+            found += tuple(plan for plan in plans if plan.target is None)
+        return tuple(dict.fromkeys(found))
+
+    def decided(
+        self, u: Universe, resource: Resource, shown: Any, fresh: bool, rejected: Rejected | None = None
+    ) -> tuple[Plan, ...]:
+        outside = u.outside
+        offer = self.offer(outside, resource)
+        patient = self.patient(u, resource.current)
+        key = (resource, shown, fresh, rejected is None, offer, patient, self.site_of(outside))
+        if key not in self._choices:
+            plans: dict[Plan, None] = {}
+            for site, seen, now in self._views(resource, outside, shown, fresh, patient):
+                decision = self._decide(resource, site, replace(seen, rejected=rejected), now, offer)
+                plan = self._plan_of(resource, decision)
+                if plan is not None:
+                    plans[plan] = None
+            self._choices[key] = tuple(plans)
+        return self._choices[key]
+
+    def _views(self, resource: Resource, outside: Any, shown: Any, fresh: bool, patient: bool) -> Iterator[Any]:
+        """Whatever a controller may believe to see now, and the times at which it may do so."""
+        sighting = self.sighting(shown, resource.attempt)
+        believed = fresh or self.options.ablate == "fresh observation"
+        hold = LONG if patient else 0.0
+        sites: list[Site | NoSite] = [
+            Site(uid="b", type="Plugin", cluster_id="c", traits=self.traits, body_hash=str(self.site_of(outside)))
+        ]
+        if self.options.backend_goes:
+            sites.append(NoSite(reasons.backend_not_found("JobBackend", "b", "n"), final=True))
+        reserved = resource.current is not None and resource.current.reservation is not None
+        times = (NOW, LATER) if self.options.deadline and reserved and resource.outcome is None else (NOW,)
+        # A system lists its runs in whatever order.
+        for runs in dict.fromkeys((sighting.runs, sighting.runs[::-1])):
+            answer = replace(sighting, runs=runs)
+            for lasting in (0.0, LONG):
+                seen = Seen(sighting=answer, fresh=believed, confirmed=believed, lasting=lasting, hold=hold)
+                yield from ((site, seen, now) for site in sites for now in times)
+
+    def _decide(self, resource: Resource, site: Site | NoSite, seen: Seen, now: Any, offer: Offer | None) -> Decision:
+        decision = deciding.decide(resource.job, site, seen, now)
+        if isinstance(decision, Reserve) and offer is not None:
+            decision = deciding.decide(resource.job, site, replace(seen, offer=offer), now)
+        return decision
+
+    def _plan_of(self, resource: Resource, decision: Decision) -> Plan | None:
+        """What the decision comes down to; None: nothing happens."""
+        match decision:
+            case Wait() | LookUp():
+                return None
+            case Record(status=status, then=then):
+                target = self.versions.written(resource, status)
+                if target is resource:
+                    return None
+                follow = self._plan_of(target, then) if then is not None else None
+                return self.plan("write", legal(resource.job, status), resource, target, follow)
+            case Unguard():
+                return self.plan("write", None, resource, self.versions.changed(resource, gone=True))
+            case Delete():
+                return self.plan("write", None, resource, self.versions.changed(resource, deleting=True))
+            case Submit():
+                return self.plan("Submit", self.message(resource))
+            case Kill(run=run):
+                return self.plan("Kill", run)
+            case Close() | Reserve():
+                return self.plan(type(decision).__name__, resource.attempt)
+            case Release():
+                current = resource.current
+                assert current is not None
+                assert current.reservation is not None
+                return self.plan("Release", current.reservation.object_uid)
+        raise AssertionError(f"not modelled: {decision}")
+
+    def plan(
+        self, kind: str, arg: Any, seen: Resource | None = None, target: Resource | None = None, then: Any = None
+    ) -> Plan:
+        key = (kind, arg, seen, target, then)
+        if key not in self._plans:
+            self._plans[key] = Plan(len(self._plans), kind, arg, seen, target, then)
+        return self._plans[key]
