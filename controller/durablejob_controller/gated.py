@@ -19,6 +19,7 @@ from durablejob_controller.steps import (
     is_recorded,
     judge,
     overdue,
+    state_of,
     unanswered,
     with_detail,
 )
@@ -102,6 +103,8 @@ def _new_claim(
         return end(job, current, Outcome.FAILED, reasons.BODY_CHANGED, now)
     if hold > 0:
         return Wait(hold)
+    if site.blocked is not None:  # the backend has ceased to be ready: no further claim, but the reason
+        return inform(job, current, state_of(job), site.blocked, now, reachable=False)
     renewed = current.model_copy(update={"claim": next_claim(current, unstarted)})
     return Record(advanced(job, renewed, State.SUBMITTING, reasons.SUBMITTING, now, reachable=True), then=Submit())
 
