@@ -88,8 +88,10 @@ from durablejob_controller.views import (
 __all__ = ["LOST_GRACE", "MAX_UNSTARTED_CLAIMS", "MISSING_BACKEND_GRACE", "QUEUED_GRACE", "RELEASE", "decide"]
 
 MISSING_BACKEND_GRACE = 60.0
-"""Seconds after creation in which a backend may still appear (one ``kubectl apply`` of both)."""
+"""Seconds for which a missing backend is waited for: one ``kubectl apply`` of both, or a replacement."""
 UNACKNOWLEDGED_TTL_FACTOR = 4
+UNACKNOWLEDGED_TTL = 3600.0
+"""Seconds for which at least a result is kept that its holder has not taken yet."""
 RELEASE = f"{GROUP}/release"
 """Annotation by which an administrator lets a deleted job go whose backend is gone for good ("true")."""
 
@@ -124,9 +126,13 @@ def _without_backend(job: DurableJob, current: Current, site: Site | NoSite, now
         stopped = stop_unstarted(job, current, now)
         if stopped is not None:
             return stopped
-    if job.deleting and job.metadata.annotations.get(RELEASE) == "true":
-        return Unguard()
-    why = site.why if isinstance(site, NoSite) else reasons.backend_replaced(job.spec.backend_ref.name)
+    if job.deleting and (job.metadata.annotations.get(RELEASE) == "true" or not wishes_end(job, current.number)):
+        return Unguard()  # an administrator says so, or the job is to be left as it is (Orphan)
+    if isinstance(site, NoSite):
+        why = site.why
+    else:
+        cluster = current.reservation.cluster_id if current.reservation else ""
+        why = reasons.backend_replaced(job.spec.backend_ref.name, cluster)
     return inform(job, current, state_of(job), why, now, reachable=False)
 
 
@@ -140,14 +146,15 @@ def _before_start(job: DurableJob, current: Current, site: Site | NoSite, seen: 
         if isinstance(site, Site) and site.blocked is None and not seen.fresh and seen.trouble is None:
             return LookUp()  # rule 4 once more: a rolled-back status must not call a running program Cancelled
         return end(job, current, Outcome.CANCELLED, reasons.CANCELLED_BEFORE_START, now)
-    if isinstance(site, NoSite):
-        created = job.metadata.creation_timestamp or now
-        patience = MISSING_BACKEND_GRACE - (now - created).total_seconds()
-        if site.final or patience <= 0:
-            return end(job, current, Outcome.FAILED, site.why, now)
-        return inform(job, current, State.PENDING, site.why, now, again=patience)
+    if isinstance(site, NoSite) and site.final:
+        return end(job, current, Outcome.FAILED, site.why, now)
     if job.spec.suspend:
         return inform(job, current, State.PENDING, reasons.SUSPENDED, now)
+    if isinstance(site, NoSite):
+        patience = None if site.missing is None else MISSING_BACKEND_GRACE - site.missing
+        if patience is not None and patience <= 0:
+            return end(job, current, Outcome.FAILED, site.why, now)
+        return inform(job, current, State.PENDING, site.why, now, again=patience)
     if site.blocked is not None:
         return inform(job, current, State.PENDING, site.blocked, now, reachable=False)
     if seen.sighting is None and seen.trouble is not None:
@@ -186,7 +193,9 @@ def _after_end(job: DurableJob, current: Current, site: Site | NoSite, seen: See
     if lost and goes_on and job.spec.accept_lost < current.number:
         goes_on = False
     own = winner_id(current)
-    for run in seen.runs:
+    reservation = current.reservation
+    ours = isinstance(site, Site) and (reservation is None or _is_same(site, reservation))
+    for run in seen.runs if ours else ():  # with another backend, or none, there is nobody to tell
         believed = run.id == own or current.reservation is None
         if run.active and not believed:
             return Kill(run.id)  # it cannot start the program, yet it waits in the system's queue
@@ -206,10 +215,10 @@ def _after_end(job: DurableJob, current: Current, site: Site | NoSite, seen: See
 
 
 def _time_to_live(job: DurableJob, current: Current, now: datetime) -> Decision:
-    seconds = job.spec.ttl_seconds_after_finished
+    seconds: float = job.spec.ttl_seconds_after_finished
     holder = job.spec.holder
     if holder is not None and holder.acknowledged < current.number:
-        seconds *= UNACKNOWLEDGED_TTL_FACTOR
+        seconds = max(UNACKNOWLEDGED_TTL_FACTOR * seconds, UNACKNOWLEDGED_TTL)
     left = seconds - (now - (current.finished_at or now)).total_seconds()
     return Delete() if left <= 0 else Wait(left)
 

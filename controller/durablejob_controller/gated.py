@@ -30,6 +30,9 @@ LOST_GRACE = 60.0
 """Seconds for which a run that was healthy may be unknown before it counts as lost."""
 QUEUED_GRACE = 5.0
 """Seconds of queueing after which it is worth a write to say what hinders the start."""
+MAX_CLAIMS = 50
+"""Claims after which an attempt is given up, whose submissions all seemed to arrive: with the engine's growing pauses,
+twenty minutes."""
 STARTING_GRACE = 30.0
 """The same where nothing is known to hinder it: a JVM takes its time, and each write costs something."""
 
@@ -101,6 +104,8 @@ def _new_claim(
     """Submit again under a new claim: the write revokes the old one, whose submission may still be on its way."""
     if current.reservation is not None and site.body_hash != current.reservation.body_hash:
         return end(job, current, Outcome.FAILED, reasons.BODY_CHANGED, now)
+    if current.claim is not None and current.claim.number >= MAX_CLAIMS:
+        return end(job, current, Outcome.FAILED, reasons.never_listed(current.claim.number), now)
     if hold > 0:
         return Wait(hold)
     if site.blocked is not None:  # the backend has ceased to be ready: no further claim, but the reason

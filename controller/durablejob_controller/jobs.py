@@ -95,6 +95,11 @@ class Entry:
         self.doubts = 0
 
 
+def _claim(job: DurableJob) -> object:
+    claim = job.current.claim if job.current else None
+    return (claim.number, claim.driver) if claim else None
+
+
 def _gist(sighting: Sighting) -> object:
     return [(run.id, run.phase, run.verdict, run.started_time) for run in sighting.runs]
 
@@ -152,11 +157,13 @@ class Jobs:
             entry = self._entries[uid] = Entry(raw, job, now, invalid)
         else:
             self._unindex(uid, old)
-            entry, key = old, old.key
+            entry, key, before = old, old.key, old.job
             entry.raw, entry.job, entry.read, entry.invalid = raw, job, now, invalid
             entry.parked = False
             if entry.key != key:
                 entry.forget_attempt()
+            elif _claim(before) != _claim(job):
+                entry.since = now  # what was seen before the claim was won says nothing of the winner
         self._by_key[entry.key] = uid
         if entry.unfinished:
             self._unfinished.setdefault(address_of(job), set()).add(uid)

@@ -94,11 +94,20 @@ def backend_not_ready(name: str, reason: str, message: str) -> Why:
     return Why("BackendNotReady", f"Backend {name} is not ready ({reason}): {message}")
 
 
-def backend_replaced(name: str) -> Why:
+def backend_replaced(name: str, cluster_id: str) -> Why:
     return Why(
         "BackendReplaced",
         f"Backend {name} is not the one that the reservation was made with (another uid, type or clusterID): "
-        "nothing is submitted to it. Restore the backend, or delete this job.",
+        f"nothing is asked or submitted there. If it is the same cluster, set its spec.clusterID to {cluster_id!r}; if "
+        'that cluster is gone for good, delete this job with the annotation durablejob.io/release: "true".',
+    )
+
+
+def never_listed(times: int) -> Why:
+    return Why(
+        "NeverListed",
+        f"{times} submissions were sent, and the external system lists no run of any. Do the backend's addresses all "
+        "belong to the same cluster? Nothing was started; it can no longer start.",
     )
 
 

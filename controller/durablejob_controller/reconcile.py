@@ -57,6 +57,10 @@ MAX_STEPS = 20
 """Steps in one go; a job that wants more has its turn again after the others."""
 
 
+CONFIRMED_FOR = 10.0
+"""Seconds for which an exact answer counts as confirmed: what ends after a grace is looked at once more."""
+
+
 def backoff(times: int, first: float = 0.5, most: float = 30.0) -> float:
     """Seconds before try number ``times`` + 1."""
     return float(min(most, first * 2 ** min(times, 16)))
@@ -144,7 +148,7 @@ class Reconciler:
         return Seen(
             sighting=entry.sighting,
             fresh=fresh,
-            confirmed=fresh and entry.exact,
+            confirmed=fresh and entry.exact and now - entry.asked < CONFIRMED_FOR,
             lasting=now - entry.since if entry.sighting is not None else 0.0,
             offer=entry.offer,
             rejected=entry.rejected,
@@ -260,15 +264,14 @@ class Reconciler:
         # A list that was asked for while the submission was under way may rightly lack it.
         entry.read = time.monotonic()
         metrics.SUBMISSIONS.labels(entry.job.spec.backend_ref.name, type(answer).__name__.lower()).inc()
+        entry.not_before = time.monotonic() + backoff(entry.doubts)
+        entry.doubts += 1  # also when it was accepted: until it is listed, nothing is certain
         if isinstance(answer, Accepted):
-            entry.doubts = 0
             self._queue.add_after(uid, self._poll_interval)
             return False
         if isinstance(answer, Rejected):
             entry.rejected = answer
             return True
-        entry.not_before = time.monotonic() + backoff(entry.doubts)
-        entry.doubts += 1
         log.warning("%s: submission unclear: %s", entry.job.metadata.name, answer.message, extra=fields(entry.job))
         return True
 

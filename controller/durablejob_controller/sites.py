@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 
 from pydantic import ValidationError
 
@@ -48,6 +49,8 @@ class Sites:
         self._jobs = jobs
         self._queue = queue
         self._entries: dict[Address, Entry] = {}
+        self._missing: dict[Address, float] = {}
+        """Backends that jobs name and nobody has made, and since when (monotonic)."""
         self._changing = asyncio.Lock()
         """The watch and the periodic list tell of the same resource at the same time."""
         self._admission = Admission(kube)
@@ -70,8 +73,9 @@ class Sites:
                 return
             if old is not None:
                 await old.stop()
-            entry = self._entries[address] = Entry(address, raw)
-            await self._equip(entry)
+            entry = Entry(address, raw)
+            await self._equip(entry)  # before anybody can find it
+            self._entries[address] = entry
             entry.tasks.append(asyncio.create_task(self._probe_for_ever(entry), name=f"probe {address}"))
         self._wake(entry)
 
@@ -162,7 +166,10 @@ class Sites:
         namespace = job.metadata.namespace or ""
         entry = self.entry(job)
         if entry is None:
-            return NoSite(reasons.backend_not_found(ref.kind.value, ref.name, namespace), final=False)
+            since = self._missing.setdefault(address_of(job), time.monotonic())
+            absent = reasons.backend_not_found(ref.kind.value, ref.name, namespace)
+            return NoSite(absent, final=False, missing=time.monotonic() - since)
+        self._missing.pop(entry.address, None)
         if entry.resource is None or entry.backend is None:
             problem = entry.problem or Why("NotProbed", "it was not looked at yet")
             return NoSite(reasons.backend_not_ready(ref.name, *problem), final=False)

@@ -37,6 +37,8 @@ class NoSite:
     why: Why
     final: bool
     """Waiting would not help: an attempt that was never started fails with this reason."""
+    missing: float | None = None
+    """Seconds for which no such backend has been seen; None: there is one, and it cannot be used for now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,7 +115,7 @@ class Holder(ApiModel):
     acknowledged: int = Field(
         default=0,
         ge=0,
-        description="Number of the attempt whose result the holder has taken; the time to live starts there.",
+        description="Number of the attempt whose result the holder has taken; until then it is kept longer.",
     )
 
 

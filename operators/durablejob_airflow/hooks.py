@@ -117,7 +117,11 @@ class DurableJobHook(KubernetesHook):
             backend = self._field("backend")
             note = self._check_backend(jobs, backend_choice(backend)) if backend else "no default backend"
         except Refused as error:
-            hint = " (grant the role that the chart provides for Airflow)" if error.status == 403 else ""
+            hint = (
+                " (Airflow's account needs get, list, watch, create and update on durablejobs)"
+                if error.status == 403
+                else ""
+            )
             return False, f"{error}{hint}"
         except (ResourceError, WrongArguments, AirflowFailException) as error:
             return False, str(error)
@@ -132,7 +136,9 @@ class DurableJobHook(KubernetesHook):
             jobs.count()
         except Refused as error:
             if error.status == 404:
-                raise WrongArguments("the cluster has no DurableJob kind: install durablejob's chart") from error
+                raise WrongArguments(
+                    "the cluster has no DurableJob kind: install durablejob's CRDs (kubectl apply -f crds/)"
+                ) from error
             raise
 
     def _check_backend(self, jobs: JobsClient, choice: BackendChoice) -> str:

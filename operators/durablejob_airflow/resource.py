@@ -47,7 +47,7 @@ class Refused(ResourceError):
         """What to do about it, as a further sentence."""
         return {
             401: ". Check the connection's credentials",
-            403: ". Give this account the role that durablejob's chart provides for Airflow",
+            403: ". Airflow's account needs get, list, watch, create and update on durablejobs",
             404: ". Is the namespace right, and is durablejob (its CRDs) installed in this cluster?",
         }.get(self.status, "")
 

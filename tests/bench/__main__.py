@@ -130,8 +130,9 @@ class Bench:
         cpu = cpu_seconds(self.pid)
         began = time.perf_counter()
         with ThreadPoolExecutor(8) as pool:
-            for number in range(count):
-                pool.submit(self.create, f"rate-{number}", spec)
+            created = [pool.submit(self.create, f"rate-{number}", spec) for number in range(count)]
+            for future in created:
+                future.result()  # a refusal is an error, not a slow benchmark
             self._until(lambda: self._accepted() - accepted_before >= count, 300)
             took = time.perf_counter() - began
         self._until(lambda: self._ended() >= count, 300)

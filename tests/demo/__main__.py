@@ -52,12 +52,16 @@ def tell(on: Stage) -> bool:
 
 def _names(on: Stage) -> dict[str, str]:
     """Task -> name of its DurableJob, once both are there."""
-    while True:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
         items = json.loads(on.cluster.kubectl("get", "dj", "-o", "json"))["items"]
         found = {i["metadata"]["labels"].get("durablejob.io/task-id", ""): i["metadata"]["name"] for i in items}
         if {TASK, OTHER} <= set(found):
             return {task: found[task] for task in (TASK, OTHER)}
         time.sleep(0.5)
+    raise TestbedError(
+        "the DAG run has made no DurableJobs in two minutes; the scheduler says:\n" + on.airflow.log("scheduler")
+    )
 
 
 def _story(log: str) -> str:

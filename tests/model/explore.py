@@ -102,7 +102,7 @@ def explorations(chosen: tuple[Exploration, ...], pool: ProcessPoolExecutor) -> 
             print("   ", violation, *trace, sep="\n        ")
         if result.stuck:
             print("    stuck:", *result.stuck_trace, sep="\n        ")
-        well = well and result.complete and not result.violations and not result.stuck
+        well = well and result.complete and not result.violations and result.stuck == 0
         rows.append(
             {
                 "name": _title(exploration),
@@ -134,12 +134,14 @@ def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="make explore", description=__doc__)
     size = parser.add_mutually_exclusive_group()
-    size.add_argument("--full", action="store_true", help="100,000 states and more of each kind (the default)")
-    size.add_argument("--small", action="store_true", help="the part that runs with the tests")
+    size.add_argument("--full", action="store_const", dest="worlds", const=FULL, help="the large worlds (the default)")
+    size.add_argument(
+        "--small", action="store_const", dest="worlds", const=SMALL, help="the part that runs with the tests"
+    )
     parser.add_argument("--kind", help="only worlds whose name begins with this, and no ablations")
     parser.add_argument("--json", type=Path, help="write the tables there")
     options = parser.parse_args()
-    chosen = tuple(e for e in (SMALL if options.small else FULL) if e.name.startswith(options.kind or ""))
+    chosen = tuple(e for e in (options.worlds or FULL) if e.name.startswith(options.kind or ""))
     if not chosen:
         parser.error(f"--kind: there is {', '.join(sorted({e.name for e in FULL}))}")
     began = time.monotonic()

@@ -64,7 +64,7 @@ _OPTION = re.compile(
 )
 _DANGEROUS = re.compile(
     r"-D(?:spark\.|sun\.|jdk\.|java\.(?:class|ext|endorsed|library|protocol|security|system|rmi|net\.)|"
-    r"javax\.net\.ssl\.|https?\.proxy|socksProxy|com\.sun\.management)"
+    r"javax\.|log4j(?!2?\.configurationFile=file:)|org\.apache\.|io\.netty\.|https?\.proxy|socksProxy|com\.sun\.management)"
     r"|-XX:(?:On|Flags=|VMOptionsFile=|Shared|ArchiveClasses|\+(?:ShowMessageBox|EnableJVMCI|UseJVMCI|Upgradeable))"
 )
 _ENVIRONMENT = re.compile(r"(?:SPARK_|JAVA_|_JAVA|JDK_|IBM_JAVA|OPENJ9_|LD_|DYLD_|HADOOP_|YARN_|GLIBC_).*")
