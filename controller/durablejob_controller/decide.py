@@ -204,8 +204,11 @@ def _after_end(job: DurableJob, current: Current, site: Site | NoSite, seen: See
         if run.held and run.id == own:
             return Release()
     held = current.reservation is not None and current.reservation.object_uid is not None
-    if held and not seen.fresh and (goes_on or job.deleting) and isinstance(site, Site):
-        return LookUp()  # an old list may not show yet that our finalizer is on the object
+    if held and (goes_on or job.deleting) and not (ours and seen.fresh):
+        if ours:
+            return LookUp()  # an old list may not show yet that our finalizer is on the object
+        if job.metadata.annotations.get(RELEASE) != "true":
+            return Wait()  # until its backend is back: who else would take our finalizer off?
     if job.deleting:
         return Unguard() if job.guarded else Wait()
     if goes_on:

@@ -1,4 +1,4 @@
-"""The systems of the end-to-end tests, each started once for the session."""
+"""The systems of the end-to-end tests, each started once, and ended before other tests begin."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from tests.testbed.spark.standalone import Standalone
 APPS = Path(__file__).parents[1] / "apps"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def standalone() -> Iterator[Standalone]:
     """A Master that remembers over restarts, and a Worker with room for several drivers."""
     with spark.running(recovery="FILESYSTEM", worker_cores=12, worker_memory="12g") as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def app_jar(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Job.java, compiled."""
     return spark.compile_java([APPS / "Job.java"], tmp_path_factory.mktemp("app") / "job.jar")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def controller(crds: kube.Cluster) -> Iterator[controllers.Controller]:
     """A controller; tests that kill it start it again."""
-    with controllers.running(crds, "--poll-interval", "0.5", "--log-level", "debug") as running:
+    with controllers.running(crds, "--namespaces", "default", "--poll-interval", "0.5") as running:
         running.wait_leading()
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def desk(crds: kube.Cluster, tmp_path_factory: pytest.TempPathFactory) -> Desk:
     return Desk(crds, tmp_path_factory.mktemp("desk"))
 
@@ -48,7 +48,7 @@ def standalone_spec(running: Standalone) -> dict[str, Any]:
     return {"sparkStandalone": {"masters": masters}, "artifactSchemes": ["local", "file"]}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def backend(controller: controllers.Controller, desk: Desk, standalone: Standalone) -> str:
     """The Spark cluster as a JobBackend; returns its name."""
     desk.backend("spark", standalone_spec(standalone))
@@ -58,7 +58,7 @@ def backend(controller: controllers.Controller, desk: Desk, standalone: Standalo
 SparkSpec = Callable[..., dict[str, Any]]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def spark_job(backend: str, desk: Desk, app_jar: Path) -> SparkSpec:
     """Makes the spec of a test application: ``spark_job(name, how, seconds, python=False)``."""
 

@@ -109,7 +109,7 @@ def test_a_driver_that_ends_while_the_master_is_down_has_the_right_end_by_the_ga
 def test_two_controllers_without_any_lease_start_each_program_once(
     crds: kube.Cluster, desk: Desk, spark_job: SparkSpec, controller: Controller
 ) -> None:
-    options = ("--no-elect", "--poll-interval", "0.5")
+    options = ("--no-elect", "--namespaces", "default", "--poll-interval", "0.5")
     with controllers.running(crds, *options, name="second") as second:
         names = [f"two-{n}" for n in range(3)]
         for name in names:

@@ -28,7 +28,8 @@ class Driver(NamedTuple):
     life: int = 0
     """Which run under this id (its startedTime); or, where ids are minted, which JVM."""
     jvm: str = "begins"
-    """begins (then asks for leave, or for its files), program (runs), tail0, tail1 (its end is reported), dead."""
+    """begins (then asks for leave, or for its files), program (runs), tail0, tail1 (its end is reported), exit0, exit1
+    (the same by System.exit), dead."""
     known: str = "active"
     """What the system knows of it: active, finished, failed, killed, refused, error, forgotten."""
 
@@ -183,13 +184,16 @@ class DriverWorld(World):
             yield from self.begin(u, d)
         elif d.jvm == "program":
             yield from self._program(u, d)
-        elif d.jvm.startswith("tail"):
-            yield Step(f"{who} exits", self.with_driver(u, d, self.dead(d, d.jvm == "tail0")))
+        elif d.jvm.startswith(("tail", "exit")):
+            well = d.jvm[-1] == "0"
+            # System.exit runs the hooks first: a program that is killed among them was killed.
+            over = self.ended(u, d, well) if d.jvm.startswith("exit") else u
+            yield Step(f"{who} exits", self.with_driver(over, d, self.dead(d, well)))
         if d.known == "active":
             if d.alive:
                 lost = self.with_driver(u, d, d._replace(known="error"))
                 yield Step(f"{who} is lost from sight", lost, healthy=False, cost=1)
-        elif d.alive and d.known in ("error", "forgotten") and not d.jvm.startswith("tail"):
+        elif d.alive and d.known in ("error", "forgotten") and not d.jvm.startswith(("tail", "exit")):
             yield Step(f"{who} dies", self.with_driver(u, d, d._replace(jvm="dead")))
 
     @staticmethod
@@ -271,7 +275,8 @@ class DriverWorld(World):
                 yield Step(f"{who} ends {'well' if well else 'badly'}", gone)
                 continue
             noted = self._note(u.resource, d, how)
-            tail = self.with_driver(ended, d, d._replace(jvm="tail0" if well else "tail1"))
+            kind = "exit" if how is Ending.EXIT else "tail"
+            tail = self.with_driver(u if kind == "exit" else ended, d, d._replace(jvm=f"{kind}{int(not well)}"))
             yield Step(f"{who} reports {how.value}", tail._replace(resource=noted))
             yield Step(f"{who} {how.value}, its report is lost", gone, healthy=False, cost=1)
         yield from self._relaunch(u, d)

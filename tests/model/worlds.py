@@ -1,83 +1,107 @@
-"""Which worlds are explored, and how large: small ones for every test run, larger ones for ``make explore``."""
+"""Which worlds are explored, and how large: small ones with every test run, larger ones by ``make explore``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from durablejob_api.spec import DeletionPolicy
+from tests.model.checker import Result, explore
 from tests.model.claims import ClaimWorld
 from tests.model.objects import ObjectWorld
 from tests.model.reserved import FakeWorld, GateWorld, StagingWorld
 from tests.model.universe import Options
 from tests.model.world import World
 
-KINDS: dict[str, Callable[[Options], World]] = {
-    "claim": ClaimWorld,
-    "object": ObjectWorld,
-    "reserved id, gate": GateWorld,
-    "reserved id, gate, no recovery": lambda options: GateWorld(options, recovery=False),
-    "reserved id, staging fence": StagingWorld,
-    "reserved id, fake": FakeWorld,
-}
+LIMIT = 1_500_000
 
 
 @dataclass(frozen=True)
-class Case:
-    """One exploration."""
+class Exploration:
+    """One world of one size."""
 
-    kind: str
-    faults: int
+    name: str
+    make: Callable[[Options], World]
     options: Options
-    variant: str = ""
+    faults: int
 
-    @property
-    def name(self) -> str:
-        return f"{self.kind}: {self.variant}" if self.variant else self.kind
-
-    def world(self) -> World:
-        return KINDS[self.kind](self.options)
+    def run(self) -> Result:
+        return explore(self.make(self.options), self.faults, limit=LIMIT)
 
 
-BARE = Options(persistent=True)
-WISHES = BARE.but(cancel=True, delete=True)
-ALL = WISHES.but(raise_attempt=True)
-EACH = ALL.but(persistent=False)
-OLD = {"old_cache": True, "stale_list": True}
+_RUN = Options()
+_WISHES = Options(cancel=True, delete=True)
+_ALL = _WISHES.but(raise_attempt=True)
+_TWO = Options(controllers=2)
+_ANY = {"persistent": True}
+"""Messages that may arrive at any time and any number of times: more than repeating and losing single ones allows,
+in fewer states. Liveness is shown with single ones, where a lost one must be sent again."""
 
-
-def _pairs(kind: str, alone: tuple[int, Options], two: tuple[int, Options]) -> tuple[Case, Case]:
-    return Case(kind, *alone), Case(kind, two[0], two[1].but(controllers=2))
-
-
-def _variants(kind: str, names: dict[str, Options], faults: int) -> tuple[Case, ...]:
-    return tuple(Case(kind, faults, options, name) for name, options in names.items())
-
-
-_VARIANTS = {
-    "old lists and caches": WISHES.but(**OLD),
-    "a refusal": ALL.but(reject=True),
-    "an upgrade": ALL.but(upgrade=True),
-    "a deadline": ALL.but(deadline=True),
-    "the backend is missing for a while": ALL.but(backend_goes=True),
-    "deletion with Orphan": ALL.but(policy=DeletionPolicy.ORPHAN),
+CLAIMS, OBJECT = "claims and gate", "inert object"
+GATE, STAGING, FAKE = "reserved id and gate", "reserved id and staging fence", "fake"
+UNRECOVERED = f"{GATE}, no recovery"
+KINDS: dict[str, Callable[[Options], World]] = {
+    CLAIMS: ClaimWorld,
+    OBJECT: ObjectWorld,
+    GATE: GateWorld,
+    UNRECOVERED: partial(GateWorld, recovery=False),
+    STAGING: StagingWorld,
+    FAKE: FakeWorld,
 }
-_ROLLED_BACK = {"the status is rolled back": WISHES.but(restore=True, persistent=False)}
-_JVMS = {"JVMs launched again": EACH.but(relaunch=True, delete=False), "System.exit": WISHES.but(exits=True)}
-_EACH = {"each message once, lost or repeated": EACH.but(cancel=False)}
 
-SMALL: tuple[Case, ...] = (
-    *_pairs("claim", (1, WISHES), (1, BARE.but(raise_attempt=True))),
-    *_pairs("object", (1, ALL), (1, WISHES)),
-    *_pairs("reserved id, gate", (1, ALL), (1, WISHES)),
-    *_pairs("reserved id, gate, no recovery", (1, WISHES), (1, BARE)),
-    *_pairs("reserved id, staging fence", (1, WISHES), (1, WISHES)),
-    *_pairs("reserved id, fake", (2, ALL), (1, ALL)),
-    *(case for kind in KINDS for case in _variants(kind, {n: o.but(raise_attempt=False) for n, o in _VARIANTS.items()}, 1)
-      if kind not in ("claim", "reserved id, gate, no recovery") or case.variant != "old lists and caches"),
-    *(Case(kind, 1, BARE.but(restore=True, persistent=False, delete=True), "the status is rolled back")
-      for kind in KINDS if kind not in ("object", "claim")),
-    *_variants("claim", {name: options.but(raise_attempt=False) for name, options in _JVMS.items()}, 1),
-)  # fmt: skip
 
-FULL: tuple[Case, ...] = ()
+def _world(kind: str, options: Options, faults: int, variant: str = "") -> Exploration:
+    return Exploration(f"{kind}, {variant}" if variant else kind, KINDS[kind], options, faults)
+
+
+def _variants(wishes: Options, kinds: Iterable[str], faults: int = 1) -> tuple[Exploration, ...]:
+    """What may happen besides, one at a time."""
+    besides = {
+        "old lists": wishes.but(stale_list=True, **_ANY),
+        "old caches": wishes.but(old_cache=True, **_ANY),
+        "refusals": wishes.but(reject=True, **_ANY),
+        "an upgrade": wishes.but(upgrade=True, **_ANY),
+        "a deadline": wishes.but(deadline=True, **_ANY),
+        "backend missing": wishes.but(backend_goes=True, **_ANY),
+        "deletion with Orphan": wishes.but(policy=DeletionPolicy.ORPHAN, **_ANY),
+    }
+    found = [_world(kind, options, faults, name) for name, options in besides.items() for kind in kinds]
+    # An object is restored together with its DurableJob, from the same etcd: that is not modelled.
+    restored = wishes.but(restore=True, raise_attempt=False)
+    found += [_world(kind, restored, 1, "status rolled back") for kind in kinds if kind != OBJECT]
+    if CLAIMS in kinds:
+        found.append(_world(CLAIMS, wishes.but(exits=True), faults, "System.exit"))
+        found.append(_world(CLAIMS, wishes.but(relaunch=True), faults, "a JVM launched again"))
+    return tuple(found)
+
+
+SMALL = (
+    _world(CLAIMS, _WISHES, 1),
+    _world(CLAIMS, _TWO.but(cancel=True), 1),
+    _world(OBJECT, _ALL.but(**_ANY), 1),
+    _world(OBJECT, _TWO, 1),
+    _world(GATE, _ALL, 1),
+    _world(GATE, _TWO, 1),
+    _world(UNRECOVERED, _WISHES, 1),
+    _world(STAGING, _WISHES, 1),
+    _world(STAGING, _TWO.but(delete=True, **_ANY), 1),
+    _world(FAKE, _ALL, 2),
+    *_variants(_RUN.but(delete=True), (OBJECT, GATE, STAGING, FAKE)),
+    *_variants(_RUN, (CLAIMS,)),
+)
+
+FULL = (
+    _world(CLAIMS, _ALL, 1),
+    _world(CLAIMS, _WISHES, 2),
+    _world(CLAIMS, _TWO.but(cancel=True, raise_attempt=True), 1),
+    _world(CLAIMS, _TWO.but(delete=True, raise_attempt=True), 1),
+    *_variants(_ALL, KINDS),
+)
+
+
+def title(exploration: Exploration) -> str:
+    """Name, wishes and number of faults in a line."""
+    options = exploration.options
+    on = [name for name in ("cancel", "delete", "raise_attempt") if getattr(options, name)]
+    return f"{exploration.name} [{', '.join(on) or 'run only'}; {exploration.faults} faults]"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -80,12 +81,26 @@ class Rest:
         return [f"{error['filename']}: {error['stack_trace']}" for error in found]
 
     def trigger(self, dag_id: str, run_id: str | None = None, conf: Mapping[str, Any] | None = None) -> str:
-        """Start a run and return its id; a DAG that is not read yet is waited for."""
+        """Start a run and return its id; a DAG that is not read yet is waited for.
+
+        Under sqlite a request may end in 500 "Database error" because another process holds the lock: it is sent
+        again under the same run id, so that there is one run in any case.
+        """
         self.wait_dag(dag_id)
-        body: Json = {"logical_date": None, "conf": dict(conf or {})}
-        if run_id:
-            body["dag_run_id"] = run_id
-        return str(self.api("POST", f"/dags/{dag_id}/dagRuns", body)["dag_run_id"])
+        run_id = run_id or f"run-{uuid.uuid4().hex[:12]}"
+        body: Json = {"logical_date": None, "conf": dict(conf or {}), "dag_run_id": run_id}
+        for left in (2, 1, 0):
+            try:
+                self.api("POST", f"/dags/{dag_id}/dagRuns", body)
+            except ApiError as error:
+                if error.status == 409 and left < 2:
+                    break  # the one that failed was taken after all
+                if error.status != 500 or not left:
+                    raise
+                time.sleep(1)
+            else:
+                break
+        return run_id
 
     def dag_run(self, dag_id: str, run_id: str) -> Json:
         """Return a run, `state` among its fields."""
