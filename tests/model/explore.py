@@ -11,74 +11,14 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tests.model.ablations import ABLATIONS, noticed
-from tests.model.checker import Result, explore
-from tests.model.claims import ClaimWorld
-from tests.model.objects import ObjectWorld
-from tests.model.reserved import FakeWorld, GateWorld, StagingWorld
-from tests.model.universe import Options
-from tests.model.world import World
-
-LIMIT = 1_500_000
-
-
-@dataclass(frozen=True)
-class Exploration:
-    """One world of one size."""
-
-    name: str
-    make: Callable[[Options], World]
-    options: Options
-    faults: int
-
-    def run(self) -> Result:
-        return explore(self.make(self.options), self.faults, limit=LIMIT)
-
-
-_RUN = Options()
-_WISHES = Options(cancel=True, delete=True)
-_ALL = _WISHES.but(raise_attempt=True)
-_CLAIMS, _OBJECT = "claims and gate", "inert object"
-_GATE, _STAGING, _FAKE = "reserved id and gate", "reserved id and staging fence", "fake"
-_WITHOUT_RECOVERY = partial(GateWorld, recovery=False)
-
-SMALL = (
-    Exploration(_CLAIMS, ClaimWorld, _WISHES, 1),
-    Exploration(_CLAIMS, ClaimWorld, _RUN.but(controllers=2), 1),
-    Exploration(_OBJECT, ObjectWorld, _WISHES, 1),
-    Exploration(_OBJECT, ObjectWorld, _RUN.but(controllers=2), 1),
-    Exploration(_GATE, GateWorld, _WISHES, 1),
-    Exploration(f"{_GATE}, no recovery", _WITHOUT_RECOVERY, _RUN, 1),
-    Exploration(_STAGING, StagingWorld, _RUN, 1),
-    Exploration(_FAKE, FakeWorld, _WISHES, 1),
-)
-FULL = (
-    Exploration(_CLAIMS, ClaimWorld, _ALL, 1),
-    Exploration(_CLAIMS, ClaimWorld, _WISHES.but(controllers=2), 1),
-    Exploration(f"{_CLAIMS}, a JVM launched again", ClaimWorld, _RUN.but(relaunch=True), 2),
-    Exploration(f"{_CLAIMS}, status rolled back", ClaimWorld, _RUN.but(restore=True), 1),
-    Exploration(_OBJECT, ObjectWorld, _ALL, 2),
-    Exploration(_OBJECT, ObjectWorld, _ALL.but(controllers=2), 1),
-    Exploration(_GATE, GateWorld, _ALL, 1),
-    Exploration(_GATE, GateWorld, _WISHES.but(controllers=2), 1),
-    Exploration(f"{_GATE}, no recovery", _WITHOUT_RECOVERY, _WISHES, 2),
-    Exploration(_STAGING, StagingWorld, _WISHES, 2),
-    Exploration(_FAKE, FakeWorld, _ALL, 2),
-)
-
-
-def _title(exploration: Exploration) -> str:
-    options = exploration.options
-    on = [name for name in ("cancel", "delete", "raise_attempt") if getattr(options, name)]
-    return f"{exploration.name} [{', '.join(on) or 'run only'}; {exploration.faults} faults]"
+from tests.model.checker import Result
+from tests.model.worlds import FULL, SMALL, Exploration, title
 
 
 def _run(exploration: Exploration) -> Result:
@@ -96,7 +36,7 @@ def explorations(chosen: tuple[Exploration, ...], pool: ProcessPoolExecutor) -> 
     for exploration, result in zip(chosen, pool.map(_run, chosen), strict=True):
         stuck = "?" if result.stuck is None else str(result.stuck)
         count = exploration.options.controllers
-        row = f"{_title(exploration):72} {count:11} {result.states:9} {len(result.violations):10} {stuck:>6}"
+        row = f"{title(exploration):72} {count:11} {result.states:9} {len(result.violations):10} {stuck:>6}"
         print(f"{row} {result.seconds:8.1f}{'' if result.complete else '  cut here'}", flush=True)
         for violation, trace in result.violations.items():
             print("   ", violation, *trace, sep="\n        ")
@@ -105,7 +45,7 @@ def explorations(chosen: tuple[Exploration, ...], pool: ProcessPoolExecutor) -> 
         well = well and result.complete and not result.violations and result.stuck == 0
         rows.append(
             {
-                "name": _title(exploration),
+                "name": title(exploration),
                 "controllers": count,
                 "states": result.states,
                 "violations": len(result.violations),

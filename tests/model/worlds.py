@@ -93,10 +93,17 @@ SMALL = (
 
 FULL = (
     _world(CLAIMS, _ALL, 1),
-    _world(CLAIMS, _WISHES, 2),
-    _world(CLAIMS, _TWO.but(cancel=True, raise_attempt=True), 1),
-    _world(CLAIMS, _TWO.but(delete=True, raise_attempt=True), 1),
-    *_variants(_ALL, KINDS),
+    _world(CLAIMS, _WISHES.but(controllers=2), 1),
+    _world(CLAIMS, _RUN.but(relaunch=True), 2, "a JVM launched again"),
+    _world(OBJECT, _ALL, 3),
+    _world(OBJECT, _ALL.but(controllers=2), 1),
+    _world(GATE, _ALL, 2),
+    _world(GATE, _WISHES.but(controllers=2), 2),
+    _world(UNRECOVERED, _WISHES, 2),
+    _world(STAGING, _WISHES, 2),
+    _world(FAKE, _ALL, 2),
+    *_variants(_RUN.but(delete=True), (OBJECT, GATE, STAGING, FAKE)),
+    *_variants(_RUN, (CLAIMS,)),
 )
 
 

@@ -67,7 +67,7 @@ def test_an_account_without_rights_is_told_what_it_lacks(crds, namespace, monkey
     monkeypatch.setenv("AIRFLOW_CONN_NOBODY", connection(crds.user_kubeconfig("nobody"), namespace))
     good, message = DurableJobHook("nobody").test_connection()
     assert not good
-    assert "grant the role" in message
+    assert "needs get, list, watch, create and update on durablejobs" in message
 
 
 def test_a_backend_is_looked_up_where_kind_or_type_is_left_out(hook_with, backends, namespace):
