@@ -20,6 +20,7 @@ from durablejob_controller.backends.contract import Run
 from durablejob_controller.claims import ClaimId, Denied, Granted
 from durablejob_controller.record import advanced, next_claim
 from durablejob_controller.views import Decision, NoSite, Record, Seen, Site, Submit, Unguard
+from tests.model import minds
 from tests.model.checker import Result, explore
 from tests.model.claims import ClaimWorld
 from tests.model.objects import ObjectWorld
@@ -159,8 +160,9 @@ ABLATIONS = (
     Ablation("the kill is confirmed before Cancelled is written", lambda: ClaimWorld(_WISHES), 0, (
         (steps, "put_down", _end_at_once),
     )),
-    Ablation("once accepted, then absent: never submitted again", lambda: ClaimWorld(Options()), 1, (
-        (gated, "winner", _submit_again), (decide, "winner", _submit_again),
+    Ablation("once accepted, then absent: never submitted again (nor do the CRD's rules let it)", lambda: ClaimWorld(
+        Options()), 1, (
+        (gated, "winner", _submit_again), (decide, "winner", _submit_again), (minds, "legal", lambda old, new: None),
     )),
     Ablation("another incarnation that remembers nothing is not submitted to", lambda: ForgetfulFake(_WISHES), 1),
     Ablation("startedTime tells runs of one id apart", lambda: GateWorld(_WISHES), 2, (

@@ -91,19 +91,26 @@ SMALL = (
     *_variants(_RUN, (CLAIMS,)),
 )
 
+_OLD = {"stale_list": True, "old_cache": True}
+
 FULL = (
     _world(CLAIMS, _ALL, 1),
-    _world(CLAIMS, _WISHES.but(controllers=2), 1),
-    _world(CLAIMS, _RUN.but(relaunch=True), 2, "a JVM launched again"),
+    _world(CLAIMS, _WISHES, 2),
+    _world(CLAIMS, _TWO.but(cancel=True, raise_attempt=True), 1),
+    _world(CLAIMS, _TWO.but(delete=True, raise_attempt=True), 1),
+    _world(OBJECT, _ALL.but(stale_list=True, **_ANY), 1),
     _world(OBJECT, _ALL, 3),
-    _world(OBJECT, _ALL.but(controllers=2), 1),
-    _world(GATE, _ALL, 2),
-    _world(GATE, _WISHES.but(controllers=2), 2),
-    _world(UNRECOVERED, _WISHES, 2),
-    _world(STAGING, _WISHES, 2),
-    _world(FAKE, _ALL, 2),
-    *_variants(_RUN.but(delete=True), (OBJECT, GATE, STAGING, FAKE)),
-    *_variants(_RUN, (CLAIMS,)),
+    _world(OBJECT, _ALL.but(controllers=2, **_ANY), 2),
+    _world(GATE, _ALL, 3),
+    _world(GATE, _ALL.but(controllers=2, **_ANY), 2),
+    _world(UNRECOVERED, _ALL, 2),
+    _world(UNRECOVERED, _ALL.but(controllers=2), 1),
+    _world(STAGING, _ALL.but(**_ANY), 3),
+    _world(STAGING, _ALL.but(controllers=2), 1),
+    _world(FAKE, _ALL.but(old_cache=True), 1),
+    _world(FAKE, _WISHES.but(controllers=2, **_OLD), 2),
+    *_variants(_WISHES, (CLAIMS, GATE, UNRECOVERED, STAGING)),
+    *_variants(_ALL, (OBJECT, FAKE)),
 )
 
 

@@ -121,6 +121,7 @@ class Process:
         else:
             self.program.send(signal.SIGKILL)
             self.program.wait(30)
+            self.await_exit_code()
 
     def freeze(self) -> None:
         """SIGSTOP the program, as a long pause does: its sockets stay open and nobody answers."""

@@ -1,0 +1,352 @@
+"""``decide`` as a table: a case for each row of the verdict table, and each rule before the start and after the end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from durablejob_api.job import DurableJob
+from durablejob_api.spec import DeletionPolicy, Holder
+from durablejob_api.status import Claim, ClaimState, Outcome, State
+from durablejob_controller import reasons
+from durablejob_controller.backends.contract import Offer, Phase, Rejected, Traits, Verdict
+from durablejob_controller.decide import RELEASE, decide
+from durablejob_controller.views import NoSite, Record, Seen, Site
+from tests.controller.situations import (
+    CLAIM,
+    FENCED_ID,
+    FORGETFUL_ID,
+    GATED_ID,
+    NOTHING_YET,
+    NOW,
+    OBJECT,
+    OPEN,
+    STARTED,
+    ago,
+    by_id,
+    by_object,
+    current,
+    ended,
+    job,
+    listed,
+    old,
+    reservation,
+    run,
+    seen,
+    site,
+    told,
+)
+
+ORPHAN: dict[str, Any] = {"deleting": True, "deletion_policy": DeletionPolicy.ORPHAN}
+REFUSAL = Rejected("NoSuchQueue", "there is no queue etl")
+GONE = NoSite(reasons.backend_not_found("JobBackend", "b", "n"), final=False, missing=0.0)
+NOT_ALLOWED = NoSite(reasons.backend_not_allowed("b", "n"), final=True)
+BLOCKED = reasons.backend_not_ready("b", "Unreachable", "no route to host")
+RUNNING, QUEUED, INERT = Phase.RUNNING, Phase.QUEUED, Phase.INERT
+
+Row = tuple[DurableJob, Site | NoSite, Seen, str]
+
+BEFORE_THE_START: dict[str, Row] = {
+    "our finalizer comes first": (job(guarded=False), site(), seen(), "guard"),
+    "a deleted job without it is left alone": (job(guarded=False, deleting=True), site(), seen(), "wait"),
+    "the key is looked up first": (job(), site(), NOTHING_YET, "look up"),
+    "an old list is no look": (job(), site(), old(), "look up"),
+    "a claim needs nothing reserved": (job(), site(), seen(), "Submitting, submit"),
+    "an id is reserved": (job(), site(FENCED_ID), seen(), "reserve"),
+    "what was reserved is recorded, then submitted": (
+        job(), site(FENCED_ID), seen(offer=Offer(application_id="a1")), "Submitting, submit"),
+    "an object is reserved": (job(), site(OBJECT), seen(), "reserve"),
+    "an inert object is no run": (job(), site(OBJECT), seen(run("o1", INERT)), "reserve"),
+    "a run without a reservation is never submitted again": (
+        job(), site(), seen(run("d1", RUNNING, claim=1)), "Lost FoundWithoutReservation"),
+    "not even if it is cancelled": (
+        job(cancelled=True), site(), seen(run("d1", RUNNING, claim=1)), "Lost FoundWithoutReservation"),
+    "a suspended job waits and says so": (job(suspend=True), site(), NOTHING_YET, "Pending Suspended"),
+    "a cancelled one looks before it ends": (job(cancelled=True), site(), old(), "look up"),
+    "a cancelled one ends": (job(cancelled=True), site(), seen(), "Cancelled"),
+    "a cancelled one ends also if there is no answer": (
+        job(cancelled=True), site(), Seen(trouble="timeout"), "Cancelled"),
+    "a cancelled one ends also without a backend": (job(cancelled=True), GONE, NOTHING_YET, "Cancelled"),
+    "a deleted one ends": (job(deleting=True), site(), seen(), "Cancelled"),
+    "a deleted one ends also with Orphan: there is nothing to leave": (job(**ORPHAN), site(), seen(), "Cancelled"),
+    "a missing backend may still appear": (job(), GONE, NOTHING_YET, "Pending BackendNotFound"),
+    "but not for ever": (job(), replace(GONE, missing=61.0), NOTHING_YET, "Failed BackendNotFound"),
+    "a refusal is final": (job(), NOT_ALLOWED, NOTHING_YET, "Failed BackendNotAllowed"),
+    "a backend that is not ready is waited for": (
+        job(), site(blocked=BLOCKED), NOTHING_YET, "Pending BackendNotReady"),
+    "no usable answer is said, not judged": (job(), site(), Seen(trouble="timeout"), "Pending BackendUnreachable"),
+}  # fmt: skip
+
+_LATE: dict[str, Any] = {"active_deadline_seconds": 60}
+_OPEN = current(claim=OPEN)
+_FIFTH = current(claim=Claim(number=9, state=ClaimState.OPEN, unstarted=4))
+
+AN_OPEN_CLAIM: dict[str, Row] = {
+    "a cancel revokes and ends in one write": (job(_OPEN, cancelled=True), site(), NOTHING_YET,
+        "Cancelled claim 1 Revoked"),
+    "a deletion too": (job(_OPEN, deleting=True), site(), NOTHING_YET, "Cancelled claim 1 Revoked"),
+    "Orphan waits for the start": (job(_OPEN, **ORPHAN), site(), seen(run("d1", RUNNING, claim=1)),
+        "Submitted WaitingForStart"),
+    "the deadline too": (job(_OPEN, **_LATE), site(), NOTHING_YET, "Failed DeadlineExceeded claim 1 Revoked"),
+    "a definite refusal too": (job(_OPEN), site(), seen(rejected=REFUSAL), "Failed NoSuchQueue claim 1 Revoked"),
+    "a cancel needs no backend": (job(_OPEN, cancelled=True), GONE, NOTHING_YET, "Cancelled claim 1 Revoked"),
+    "nor does the deadline": (job(_OPEN, **_LATE), GONE, NOTHING_YET, "Failed DeadlineExceeded claim 1 Revoked"),
+    "an active run will ask the gate": (job(_OPEN), site(), old(run("d1", QUEUED, claim=1)), "Submitted"),
+    "and may take a while first": (job(current(claim=OPEN, reservation=reservation(at=NOW))), site(),
+        seen(run("d1", RUNNING, claim=1)), "wait 30"),
+    "an end in an old list is not believed": (job(_OPEN), site(), old(run("d1", Verdict.FAILED, claim=1)), "look up"),
+    "a run that ended with a cause ends the attempt": (job(_OPEN), site(),
+        seen(run("d1", Verdict.FAILED, claim=1, reason="NoResources")), "Failed NoResources claim 1 Revoked"),
+    "one that ended without gets another claim": (job(_OPEN), site(),
+        seen(run("d1", Verdict.FAILED, claim=1)), "Submitting claim 2 Open, submit"),
+    "after the fifth the gate is unreachable": (job(_FIFTH), site(),
+        seen(run("d1", Verdict.FAILED, claim=9)), "Failed GateUnreachable claim 9 Revoked"),
+    "one that ended well was started by a record that is no more": (job(_OPEN), site(),
+        seen(run("d1", Verdict.SUCCEEDED, claim=1)), "Lost FoundWithoutReservation claim 1 Revoked"),
+    "absence in an old list counts for nothing": (job(_OPEN), site(), old(), "look up"),
+    "nothing there: another claim": (job(_OPEN), site(), listed(), "Submitting claim 2 Open, submit"),
+    "a run under another claim is nothing": (job(_OPEN), site(), listed(run("d1", RUNNING, claim=7)),
+        "Submitting claim 2 Open, submit"),
+    "but not at once": (job(_OPEN), site(), seen(hold=8), "wait 8"),
+    "and not with another body": (job(_OPEN), site(body_hash="hash-2"), seen(), "Failed BodyChanged claim 1 Revoked"),
+    "and not on a backend that ceased to be ready": (job(_OPEN), site(blocked=BLOCKED), seen(),
+        "Submitting BackendNotReady"),
+    "an id is asked for by itself": (job(by_id(claim=OPEN)), site(GATED_ID), listed(), "look up exactly"),
+    "and submitted again under itself": (job(by_id(claim=OPEN)), site(GATED_ID), seen(), "submit"),
+    "not with another body": (job(by_id(claim=OPEN)), site(GATED_ID, body_hash="hash-2"), seen(),
+        "Failed BodyChanged claim 1 Revoked"),
+    "not in another life without memory": (job(by_id(claim=OPEN)), site(replace(GATED_ID, remembers=False)),
+        seen(life="life-2"), "Failed ForgottenBeforeStart claim 1 Revoked"),
+    "an id's run that ended unstarted ends the attempt": (job(by_id(claim=OPEN)), site(GATED_ID),
+        seen(run("a1", Verdict.FAILED)), "Failed EndedBeforeStart claim 1 Revoked"),
+    "no usable answer: wait": (job(_OPEN), site(), NOTHING_YET, "look up"),
+    "no usable answer for long: say so": (job(_OPEN), site(), Seen(trouble="timeout"),
+        "Submitting BackendUnreachable"),
+    "another backend of the name is not asked": (job(_OPEN), site(cluster_id="c-2"), seen(),
+        "Submitting BackendReplaced"),
+}  # fmt: skip
+
+_WON = current(claim=STARTED, started_at=ago(60))
+_KILLING = _WON.model_copy(update={"cancel_requested_at": ago(5)})
+_ONCE = by_id(claim=STARTED.model_copy(update={"driver": "a1"}), run_started_time="t0")
+
+THE_WINNER: dict[str, Row] = {
+    "it is alive": (job(_WON, state=State.RUNNING), site(), seen(run("d1", RUNNING, claim=1)), "Running"),
+    "a cancel is noted, then it is killed": (job(_WON, cancelled=True), site(), seen(run("d1", RUNNING, claim=1)),
+        "Cancelling, kill d1"),
+    "and killed again": (job(_KILLING, cancelled=True), site(), seen(run("d1", RUNNING, claim=1)), "kill d1"),
+    "the deadline too": (job(_WON, **_LATE), site(), seen(run("d1", RUNNING, claim=1)),
+        "Cancelling DeadlineExceeded, kill d1"),
+    "Orphan lets it go": (job(_WON, **ORPHAN), site(), NOTHING_YET, "unguard"),
+    "it succeeded": (job(_WON), site(), old(run("d1", Verdict.SUCCEEDED, claim=1)), "Succeeded"),
+    "it succeeded before the kill": (job(_KILLING, cancelled=True), site(),
+        seen(run("d1", Verdict.SUCCEEDED, claim=1)), "Succeeded"),
+    "it failed": (job(_WON), site(), seen(run("d1", Verdict.FAILED, claim=1)), "Failed ProgramFailed"),
+    "it failed with a reason": (job(_WON), site(), seen(run("d1", Verdict.FAILED, claim=1, reason="OOMKilled")),
+        "Failed OOMKilled"),
+    "we killed it": (job(_KILLING, cancelled=True), site(), seen(run("d1", Verdict.KILLED, claim=1)), "Cancelled"),
+    "the deadline killed it": (job(_KILLING, **_LATE), site(), seen(run("d1", Verdict.KILLED, claim=1)),
+        "Failed DeadlineExceeded"),
+    "somebody killed it": (job(_WON), site(), seen(run("d1", Verdict.KILLED, claim=1)), "Failed Killed"),
+    "somebody deleted it": (job(_WON), site(), seen(run("d1", Verdict.DELETED, claim=1)), "Failed DeletedExternally"),
+    "it had returned before it was killed": (job(current(claim=ended("returned")), cancelled=True), site(),
+        seen(run("d1", Verdict.KILLED, claim=1)), "Succeeded"),
+    "it had thrown before it was killed": (job(current(claim=ended("threw")), cancelled=True), site(),
+        seen(run("d1", Verdict.KILLED, claim=1)), "Failed ProgramFailed"),
+    "a bare exit says nothing": (job(current(claim=ended("exit")), cancelled=True), site(),
+        seen(run("d1", Verdict.KILLED, claim=1)), "Cancelled"),
+    "absent from a list: it is asked for by its id": (job(_WON), site(), listed(), "look up exactly"),
+    "absent, and it had returned": (job(current(claim=ended("returned"))), site(), seen(), "Succeeded"),
+    "absent, and it had thrown": (job(current(claim=ended("threw"))), site(), seen(), "Failed ProgramFailed"),
+    "absent: it has its grace": (job(_WON), site(), seen(lasting=20), "wait 40"),
+    "absent for long": (job(_WON), site(), seen(lasting=60), "Lost"),
+    "lost from sight: it has its grace": (job(_WON), site(), seen(run("d1", Verdict.UNKNOWN), lasting=1), "wait 59"),
+    "lost from sight for long": (job(_WON), site(), seen(run("d1", Verdict.UNKNOWN), lasting=60), "Lost LostSight"),
+    "lost from sight after a bare exit": (job(current(claim=ended("exit"))), site(),
+        seen(run("d1", Verdict.UNKNOWN), lasting=60), "Lost LostSight"),
+    "a loser's end is not its end": (job(_WON), site(), seen(run("d2", Verdict.FAILED, claim=1), lasting=1), "wait 59"),
+    "nor is that of a run of another start": (job(_ONCE), site(GATED_ID),
+        seen(run("a1", Verdict.FAILED, started_time="t1"), lasting=1), "wait 59"),
+    "its own start is": (job(_ONCE), site(GATED_ID), seen(run("a1", Verdict.FAILED, started_time="t0")),
+        "Failed ProgramFailed"),
+    "no answer: wait": (job(_WON), site(), NOTHING_YET, "look up"),
+    "its backend is gone": (job(_WON, state=State.RUNNING), GONE, NOTHING_YET, "Running BackendNotFound"),
+    "its backend is gone for good, says an administrator": (
+        job(_WON, deleting=True, annotations={RELEASE: "true"}), GONE, NOTHING_YET, "unguard"),
+}  # fmt: skip
+
+_NOTED = by_object(cancel_requested_at=ago(5), reason="NoSuchQueue", message="there is no queue etl")
+
+AN_OBJECT: dict[str, Row] = {
+    "inert: activate it": (job(by_object()), site(OBJECT), seen(run("o1", INERT)), "submit"),
+    "but not at once": (job(by_object()), site(OBJECT), seen(run("o1", INERT), hold=8), "wait 8"),
+    "inert and cancelled: remove it": (job(by_object(), cancelled=True), site(OBJECT), seen(run("o1", INERT)),
+        "Cancelling, kill o1"),
+    "inert and overdue": (job(by_object(), **_LATE), site(OBJECT), seen(run("o1", INERT)),
+        "Cancelling DeadlineExceeded, kill o1"),
+    "inert and refused": (job(by_object()), site(OBJECT), seen(run("o1", INERT), rejected=REFUSAL),
+        "Cancelling NoSuchQueue, kill o1"),
+    "inert, and the refusal is known from before": (job(_NOTED), site(OBJECT), seen(run("o1", INERT)), "kill o1"),
+    "inert, and the body has changed": (job(by_object()), site(OBJECT, body_hash="hash-2"), seen(run("o1", INERT)),
+        "Cancelling BodyChanged, kill o1"),
+    "inert, with Orphan: it is activated first": (job(by_object(), **ORPHAN), site(OBJECT), seen(run("o1", INERT)),
+        "submit"),
+    "another one under the name is killed": (job(by_object()), site(OBJECT), seen(run("o2", RUNNING)), "kill o2"),
+    "absent from a list": (job(by_object()), site(OBJECT), listed(), "look up exactly"),
+    "absent": (job(by_object()), site(OBJECT), seen(), "Lost"),
+    "absent, as was wished": (job(by_object(), cancelled=True), site(OBJECT), seen(), "Cancelled"),
+    "absent, as the deadline wanted": (job(by_object(), **_LATE), site(OBJECT), seen(), "Failed DeadlineExceeded"),
+    "absent after a refusal": (job(_NOTED), site(OBJECT), seen(), "Failed NoSuchQueue"),
+    "absent, with Orphan": (job(by_object(), **ORPHAN), site(OBJECT), seen(), "unguard"),
+    "it runs": (job(by_object()), site(OBJECT), seen(run("o1", RUNNING)), "Running"),
+    "it runs, with Orphan: it is released": (job(by_object(), **ORPHAN), site(OBJECT),
+        seen(run("o1", RUNNING, held=True)), "release"),
+    "then let go": (job(by_object(), **ORPHAN), site(OBJECT), seen(run("o1", RUNNING)), "unguard"),
+    "it runs and is cancelled": (job(by_object(), cancelled=True), site(OBJECT), seen(run("o1", RUNNING)),
+        "Cancelling, kill o1"),
+    "it ended": (job(by_object()), site(OBJECT), seen(run("o1", Verdict.FAILED, exit_code=3)), "Failed ProgramFailed"),
+    "somebody deleted it": (job(by_object()), site(OBJECT), seen(run("o1", Verdict.DELETED)),
+        "Failed DeletedExternally"),
+}  # fmt: skip
+
+_SEEN = by_id(run_started_time="t0")
+_AT: dict[str, Any] = {"started_time": "t0"}
+
+A_RESERVED_ID: dict[str, Row] = {
+    "absent: submit it again": (job(by_id()), site(FENCED_ID), seen(), "submit"),
+    "but not at once": (job(by_id()), site(FENCED_ID), seen(hold=8), "wait 8"),
+    "absent from a list": (job(by_id()), site(FENCED_ID), listed(), "look up exactly"),
+    "absent and cancelled: close first": (job(by_id(), cancelled=True), site(FENCED_ID), seen(), "close"),
+    "then end": (job(by_id(), cancelled=True), site(FENCED_ID), seen(closed=True), "Cancelled"),
+    "absent and overdue": (job(by_id(), **_LATE), site(FENCED_ID), seen(closed=True), "Failed DeadlineExceeded"),
+    "refused for certain: close first": (job(by_id()), site(FENCED_ID), seen(rejected=REFUSAL), "close"),
+    "refused for certain, and closed": (job(by_id()), site(FENCED_ID), seen(rejected=REFUSAL, closed=True),
+        "Failed NoSuchQueue"),
+    "a refusal says nothing of a run that is known": (job(_SEEN, state=State.SUBMITTED), site(FENCED_ID),
+        seen(run("a1", QUEUED, **_AT), rejected=REFUSAL), "Submitted"),
+    "the body has changed": (job(by_id()), site(FENCED_ID, body_hash="hash-2"), seen(), "close"),
+    "the body has changed, and it is closed": (job(by_id()), site(FENCED_ID, body_hash="hash-2"), seen(closed=True),
+        "Failed BodyChanged"),
+    "closed, and nobody remembers why": (job(by_id()), site(FENCED_ID), seen(closed=True), "Failed ClosedBeforeStart"),
+    "absent, but a run took the fence with it": (job(by_id()), site(FENCED_ID), seen(closed=True, cleanly=True),
+        "Lost"),
+    "absent after it was seen: close first": (job(_SEEN), site(FENCED_ID), seen(), "close"),
+    "absent after it was seen, and closed": (job(_SEEN), site(FENCED_ID), seen(closed=True), "Lost"),
+    "absent in another life without memory": (job(by_id()), site(FORGETFUL_ID), seen(life="life-2"), "close"),
+    "closed in another life without memory": (job(by_id()), site(FORGETFUL_ID), seen(life="life-2", closed=True),
+        "Lost"),
+    "absent in another life that remembers": (job(by_id()), site(FENCED_ID), seen(life="life-2"), "submit"),
+    "only a refused copy, behind our closed fence": (job(by_id(), cancelled=True), site(FENCED_ID),
+        seen(run("a1", Verdict.REFUSED, **_AT), closed=True), "Cancelled"),
+    "only a refused copy, behind a fence that a run took": (job(by_id()), site(FENCED_ID),
+        seen(run("a1", Verdict.REFUSED, **_AT), closed=True, cleanly=True), "Lost RefusedCopy"),
+    "another start under the id is killed": (job(_SEEN), site(FENCED_ID),
+        seen(run("a1", RUNNING, started_time="t1")), "kill a1"),
+    "another start under the id, ended": (job(_SEEN), site(FENCED_ID),
+        seen(run("a1", Verdict.FAILED, started_time="t1"), closed=True), "Lost ForeignRun"),
+    "its start is recorded at first sight": (job(by_id()), site(FENCED_ID), seen(run("a1", RUNNING, **_AT)),
+        "Submitted"),
+    "it runs": (job(_SEEN), site(FENCED_ID), seen(run("a1", RUNNING, **_AT)), "Running"),
+    "it is queued": (job(_SEEN), site(FENCED_ID), seen(run("a1", QUEUED, **_AT)), "Submitted"),
+    "it runs and is cancelled": (job(_SEEN, cancelled=True), site(FENCED_ID), seen(run("a1", RUNNING, **_AT)),
+        "Cancelling, kill a1"),
+    "it runs, with Orphan": (job(_SEEN, **ORPHAN), site(FENCED_ID), seen(run("a1", RUNNING, **_AT)), "unguard"),
+    "it ended: close first": (job(_SEEN), site(FENCED_ID), seen(run("a1", Verdict.SUCCEEDED, **_AT)), "close"),
+    "it ended, and it is closed": (job(_SEEN), site(FENCED_ID), seen(run("a1", Verdict.SUCCEEDED, **_AT), closed=True),
+        "Succeeded"),
+    "its node is lost": (job(_SEEN), site(FENCED_ID), seen(run("a1", Verdict.UNKNOWN, **_AT), closed=True),
+        "Lost LostSight"),
+}  # fmt: skip
+
+_DONE = current(claim=ended("returned"), outcome=Outcome.SUCCEEDED, finished_at=ago(100))
+_REVOKED = current(claim=Claim(number=1, state=ClaimState.REVOKED), outcome=Outcome.CANCELLED, finished_at=ago(100))
+_LOST = current(claim=STARTED, outcome=Outcome.LOST, finished_at=ago(100))
+_FOUND = current(reservation=None, outcome=Outcome.LOST, finished_at=ago(100))
+_OBJECT = by_object(outcome=Outcome.SUCCEEDED, finished_at=ago(100))
+_HOLDER = Holder(incarnation="i", id="t")
+
+AFTER_THE_END: dict[str, Row] = {
+    "its time to live runs": (job(_DONE, ttl_seconds_after_finished=160), site(), seen(), "wait 60"),
+    "its time to live is over": (job(_DONE, ttl_seconds_after_finished=100), site(), seen(), "delete"),
+    "a result that nobody took is kept four times as long": (
+        job(current(outcome=Outcome.FAILED, finished_at=ago(4000)), ttl_seconds_after_finished=2000, holder=_HOLDER),
+        site(), seen(), "wait 4000"),
+    "a result that was taken is not": (
+        job(_DONE, ttl_seconds_after_finished=100, holder=_HOLDER.model_copy(update={"acknowledged": 1})),
+        site(), seen(), "delete"),
+    "a stray is killed": (job(_REVOKED), site(), seen(run("d1", QUEUED, claim=1)), "kill d1"),
+    "the winner's tail is not": (job(_DONE, ttl_seconds_after_finished=160), site(), seen(run("d1", RUNNING)),
+        "wait 60"),
+    "what is held is released": (job(_OBJECT), site(OBJECT), seen(run("o1", Verdict.SUCCEEDED, held=True)), "release"),
+    "a deleted job is let go": (job(_DONE, deleting=True), site(), NOTHING_YET, "unguard"),
+    "once": (job(_DONE, deleting=True, guarded=False), site(), NOTHING_YET, "wait"),
+    "one with an object only after a fresh look": (job(_OBJECT, deleting=True), site(OBJECT), old(), "look up"),
+    "then it is let go": (job(_OBJECT, deleting=True), site(OBJECT), listed(run("o1", Verdict.SUCCEEDED)), "unguard"),
+    "or when its backend is back": (job(_OBJECT, deleting=True), GONE, NOTHING_YET, "wait"),
+    "or when an administrator says that it will not be": (
+        job(_OBJECT, deleting=True, annotations={RELEASE: "true"}), GONE, NOTHING_YET, "unguard"),
+    "the next attempt begins with a write of its own": (job(_DONE, attempt=2), site(), seen(),
+        "Pending NextAttempt attempt 2"),
+    "not while it is deleted": (job(_DONE, attempt=2, deleting=True), site(), seen(), "unguard"),
+    "after Lost not unless that is accepted": (job(_LOST, attempt=2, ttl_seconds_after_finished=160), site(), seen(),
+        "wait 60"),
+    "after Lost when it is accepted": (job(_LOST, attempt=2, accept_lost=1), site(), seen(),
+        "Pending NextAttempt attempt 2"),
+    "what was lost and is found ends first": (job(_LOST, attempt=2, accept_lost=1), site(), seen(run("d1", RUNNING)),
+        "kill d1"),
+    "what was lost and is found may run on otherwise": (job(_LOST, ttl_seconds_after_finished=160), site(),
+        seen(run("d1", RUNNING)), "wait 60"),
+    "what was lost and is found ends with its resource": (job(_LOST, deleting=True), site(), seen(run("d1", RUNNING)),
+        "kill d1"),
+    "a run found without a reservation is not killed": (job(_FOUND, ttl_seconds_after_finished=160), site(),
+        seen(run("d1", RUNNING)), "wait 60"),
+    "unless its end is wished": (job(_FOUND, deleting=True), site(), seen(run("d1", RUNNING)), "kill d1"),
+}  # fmt: skip
+
+TABLE = {
+    f"{part}: {name}": row
+    for part, rows in {
+        "before the start": BEFORE_THE_START,
+        "an open claim": AN_OPEN_CLAIM,
+        "the winner": THE_WINNER,
+        "an object": AN_OBJECT,
+        "a reserved id": A_RESERVED_ID,
+        "after the end": AFTER_THE_END,
+    }.items()
+    for name, row in rows.items()
+}
+
+
+@pytest.mark.parametrize(("given", "backend", "sight", "expected"), TABLE.values(), ids=TABLE.keys())
+def test_the_verdict_is(given: DurableJob, backend: Site | NoSite, sight: Seen, expected: str) -> None:
+    assert told(decide(given, backend, sight, NOW)) == expected
+
+
+def test_what_is_news_is_said_once() -> None:
+    first = decide(job(suspend=True), site(), NOTHING_YET, NOW)
+    assert isinstance(first, Record)
+    again = job(suspend=True).model_copy(update={"status": first.status})
+    assert told(decide(again, site(), NOTHING_YET, NOW)) == "wait"
+
+
+def test_the_reservation_pins_the_backend_and_the_body() -> None:
+    decision = decide(job(), site(FENCED_ID), seen(offer=Offer(application_id="a1", incarnation="life-7")), NOW)
+    assert isinstance(decision, Record)
+    assert decision.status.current is not None
+    assert decision.status.current.reservation == reservation(application_id="a1", incarnation="life-7", at=NOW)
+
+
+def test_an_end_keeps_what_the_system_said_of_it() -> None:
+    decision = decide(job(by_object()), site(OBJECT), seen(run("o1", Verdict.FAILED, exit_code=3)), NOW)
+    assert isinstance(decision, Record)
+    assert decision.status.current is not None
+    assert (decision.status.current.exit_code, decision.status.current.finished_at) == (3, NOW)
+
+
+@pytest.mark.parametrize("traits", [CLAIM, OBJECT, GATED_ID, FENCED_ID])
+def test_no_answer_at_all_is_never_judged(traits: Traits) -> None:
+    for attempt in (current(claim=OPEN), current(claim=STARTED), by_object(), by_id()):
+        decision = decide(job(attempt), site(traits), NOTHING_YET, NOW)
+        assert told(decision) == "look up"
