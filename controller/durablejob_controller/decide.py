@@ -195,12 +195,15 @@ def _after_end(job: DurableJob, current: Current, site: Site | NoSite, seen: See
     own = winner_id(current)
     reservation = current.reservation
     ours = isinstance(site, Site) and (reservation is None or _is_same(site, reservation))
+    unsettled = lost and (goes_on or wishes_end(job, current.number))
+    if unsettled and ours and not seen.fresh and seen.trouble is None:
+        return LookUp()  # it may have been found again; who does not answer is not waited for, the risk was taken
     for run in seen.runs if ours else ():  # with another backend, or none, there is nobody to tell
         believed = run.id == own or current.reservation is None
-        if run.active and not believed:
-            return Kill(run.id)  # it cannot start the program, yet it waits in the system's queue
-        if run.active and lost and (goes_on or wishes_end(job, current.number)):
-            return Kill(run.id)  # lost, and found again: it ends before anything else begins
+        # Who is not believed cannot start the program, yet it waits in the system's queue; who was lost and is found
+        # again ends before anything else begins.
+        if run.active and (unsettled or not believed):
+            return Kill(run.id) if seen.fresh else LookUp()  # nobody polls for a job that has ended
         if run.held and run.id == own:
             return Release()
     held = current.reservation is not None and current.reservation.object_uid is not None

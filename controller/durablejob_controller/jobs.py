@@ -47,8 +47,8 @@ class Entry:
     raw: Object
     job: DurableJob
     read: float
-    """Monotonic seconds at which this version was read, or at which our last submission was answered: a question
-    that was sent before says nothing about it."""
+    """Monotonic seconds at which this version was read, or at which our last submission or kill was answered: a
+    question that was sent before says nothing about it."""
     invalid: str | None = None
     """Why the spec cannot be read; ``job`` then has a stand-in for it."""
     sighting: Sighting | None = None

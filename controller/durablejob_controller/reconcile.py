@@ -178,6 +178,7 @@ class Reconciler:
                 return True
             case Kill(run=run):
                 await self._backend(entry).kill(run)
+                entry.read = time.monotonic()
                 self._queue.add_after(uid, self._poll_interval)
                 return False
             case Close() | Release():

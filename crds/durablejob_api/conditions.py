@@ -69,7 +69,8 @@ def job_conditions(
     result: tuple[Condition, ...] = ()
     for type_, value in truth.items():
         # The message stands where people look for it, not six times: an object stays small.
-        tells = value != (type_ in ("Accepted", "Submitted"))
+        awaited = type_ == "Running" and state is State.SUBMITTED
+        tells = awaited or value != (type_ in ("Accepted", "Submitted"))
         result += _one(old, type_, str(value), reason, message if tells else "", generation, now)
     word = known if reachable is None else str(reachable)
     why = {"True": "Answered", "False": "Unreachable"}.get(word, "NotAskedYet")

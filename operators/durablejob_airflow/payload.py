@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 from pydantic import ValidationError
@@ -209,11 +210,22 @@ def _flat(value: object, path: str) -> Iterable[tuple[str, object]]:
         yield path, value
 
 
+def _is_sensitive(path: str, value: object) -> bool:
+    return bool(_SENSITIVE.search(path) or _SENSITIVE.search(str(value)))
+
+
 def _shown(path: str, value: object) -> str:
     if value is None:
         return "unset"
-    text = "***" if _SENSITIVE.search(path) or _SENSITIVE.search(str(value)) else repr(value)
+    text = "***" if _is_sensitive(path, value) else repr(value)
     return text if len(text) <= 120 else text[:117] + "..."
+
+
+def _by_item(path: str, then: object, now: object) -> list[tuple[str, object, object]]:
+    """A list's items one by one, so that what differs is not lost in what does not; ``--password`` hides them all."""
+    if not isinstance(then, list) or not isinstance(now, list) or _is_sensitive(path, [*then, *now]):
+        return [(path, then, now)]
+    return [(f"{path}[{index}]", *pair) for index, pair in enumerate(zip_longest(then, now))]
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -221,7 +233,8 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     old, new = dict(_flat(work_of(then), "")), dict(_flat(work_of(now), ""))
     paths = [*old, *(path for path in new if path not in old)]
     return [
-        f"{path}: was {_shown(path, old.get(path))}, would be {_shown(path, new.get(path))}"
+        f"{part}: was {_shown(part, was)}, would be {_shown(part, would_be)}"
         for path in paths
-        if old.get(path) != new.get(path)
+        for part, was, would_be in _by_item(path, old.get(path), new.get(path))
+        if was != would_be
     ]

@@ -60,8 +60,11 @@ def tell(before: JobView | None, now: JobView) -> list[str]:
 
 
 def is_final(job: JobView) -> bool:
-    """A retry would be wrong: a person ended the attempt, or the same arguments would meet the same refusal."""
-    by_person = job.cancelled_for in ("User", "MarkedFailed", "MarkedSuccess", "Skipped")
+    """A retry would be wrong: a person ended the attempt, or the same arguments would meet the same refusal.
+
+    A job that is being deleted ends Cancelled first: whoever sees that and whoever sees it gone must come to the same.
+    """
+    by_person = job.deleting or job.cancelled_for in ("User", "MarkedFailed", "MarkedSuccess", "Skipped")
     return (job.ended == "Cancelled" and by_person) or (job.ended == "Failed" and job.reason == "InvalidSpec")
 
 

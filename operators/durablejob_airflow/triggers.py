@@ -32,10 +32,12 @@ CANCEL_SECONDS = 60.0
 ASK_AGAIN_SECONDS = 5.0
 """Between two questions for the task's state, where the answer was none, or not yet ``deferred``."""
 
-SETTLE_SECONDS = 3.0
+SETTLE_SECONDS = 7.0
 """No event earlier than this after the trigger's start. Airflow 3.3 takes the late exit of the process that deferred
-for the end of the one that resumed, where both are of one try, and fails the task: so a job that is done at once
-waits until the first process is likely to be gone."""
+for the end of the one that resumed, where both are of one try, and counts it as a failed try. Its supervisor may notice
+that exit ``[workers] min_heartbeat_interval`` (5 s) late: when the last of the process's sockets closes a moment before
+the process can be waited for, nothing wakes it up any more (``supervisor.py``, ``_service_subprocess``; seen). The
+scheduler hears of it in its next round."""
 
 _handed_over: set[asyncio.Task[None]] = set()
 """Tasks that outlive the trigger which started them."""

@@ -52,6 +52,7 @@ class ScriptedBackend:
         self.ended = False
         self.surroundings: Surroundings | None = None
         self.on_submit: Callable[[Submission], None] = lambda _: None
+        self.on_kill: Callable[[str], None] = lambda _: None
         self._serial = itertools.count(1)
 
     def validate(self, job: DurableJob) -> None:
@@ -95,6 +96,7 @@ class ScriptedBackend:
 
     async def kill(self, run: str) -> None:
         self.done.append(f"kill {run}")
+        self.on_kill(run)
 
     async def close(self, job: DurableJob, current: Current) -> None:
         self.done.append("close")

@@ -8,7 +8,7 @@ import uuid
 
 import pytest
 
-from durablejob_controller.backends.contract import Phase, Rejected, Run, Verdict
+from durablejob_controller.backends.contract import Identity, Phase, Rejected, Run, Traits, Verdict
 from durablejob_controller.backends.fake import world
 from durablejob_controller.kube import JOBS, SECRETS
 from tests.controller.stage import staged
@@ -160,6 +160,19 @@ async def test_a_job_whose_secret_is_of_no_use_fails_with_its_name(data: object)
         assert stage.reason() == "SecretNotFound"
         assert "Secret db" in stage.status()["current"]["message"]
         assert backend.submitted == []
+
+
+async def test_what_waits_in_the_queue_of_a_job_that_ended_is_killed_once_though_nobody_polls_any_more() -> None:
+    async with staged() as stage:
+        backend = await stage.use_scripted()
+        backend.traits = Traits(Identity.CLAIM, gated=True)
+        backend.on_submit = lambda sent: backend.runs.update({sent.current.key: (Run("d1", Phase.QUEUED, claim=1),)})
+        backend.on_kill = lambda _: backend.runs.clear()
+        stage.job()
+        await stage.work(lambda: backend.observed > 1 and backend.runs)
+        stage.kube.remove(JOBS, "data", "load")
+        await stage.work(lambda: not len(stage.jobs))
+        assert backend.done.count("kill d1") == 1
 
 
 # --- what the external system answers ------------------------------------------------------------------

@@ -78,11 +78,24 @@ class Desk:
 
     def events(self, name: str) -> list[str]:
         """Reasons of the job's events, oldest first."""
+        return [event["reason"] for event in self._events(name)]
+
+    def told(self, name: str, reason: str, timeout: float = 10) -> str:
+        """Text of the job's newest event with this reason; events are written after the status."""
+        deadline = time.monotonic() + timeout
+        while True:
+            texts = [str(event["message"]) for event in self._events(name) if event["reason"] == reason]
+            if texts:
+                return texts[-1]
+            assert time.monotonic() < deadline, f"{name} has no event {reason}, but {self.events(name)}"
+            time.sleep(0.2)
+
+    def _events(self, name: str) -> list[Object]:
         raw = self.cluster.kubectl(
             "-n", self.namespace, "get", "events", "--field-selector", f"involvedObject.name={name}", "-o", "json"
         )
-        items = sorted(json.loads(raw)["items"], key=lambda e: e["metadata"]["creationTimestamp"])
-        return [e["reason"] for e in items]
+        items: list[Object] = json.loads(raw)["items"]
+        return sorted(items, key=lambda e: str(e["metadata"]["creationTimestamp"]))
 
     def conditions(self, name: str) -> dict[str, str]:
         return {c["type"]: c["status"] for c in self.get(name)["status"]["conditions"]}

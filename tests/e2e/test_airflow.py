@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ import pytest
 
 from tests.e2e.conftest import standalone_spec
 from tests.e2e.desk import Desk
+from tests.e2e.proxies import refusing
 from tests.testbed import airflow, kube
 from tests.testbed.spark.standalone import Standalone
 
@@ -51,6 +53,16 @@ class Runs:
     def log(self, dag: str, run: str, tries: int = 1) -> str:
         return self.airflow.task_log(dag, run, "job", tries)
 
+    def read(self, words: str, dag: str, run: str, tries: int = 1, timeout: float = 60) -> None:
+        """Wait until the task's log says this; Airflow shows it a moment after it was written."""
+        deadline = time.monotonic() + timeout
+        log = ""
+        while words not in log:
+            assert time.monotonic() < deadline, f"{words!r} is not in\n{log}"
+            time.sleep(0.5)
+            with contextlib.suppress(airflow.ApiError):  # 404 until the try has begun
+                log = self.log(dag, run, tries)
+
 
 @pytest.fixture(scope="module")
 def runs(crds: kube.Cluster, desk: Desk, backend: str, app_jar: Path) -> Iterator[Runs]:
@@ -84,7 +96,7 @@ def test_a_failure_is_retried_as_the_next_attempt_with_todays_arguments(runs: Ru
 
 
 def test_a_killed_worker_is_replaced_by_a_retry_that_re_attaches(runs: Runs) -> None:
-    run = runs.trigger("polling", "worker", seconds=20)
+    run = runs.trigger("polling", "worker", "succeed", "throw", seconds=20)
     job = runs.job("polling", run)
     driver = runs.desk.state(job, "Running", timeout=120)["externalID"]
     for pid in reversed(runs.airflow.task_pid("polling", run, "job")):
@@ -93,6 +105,9 @@ def test_a_killed_worker_is_replaced_by_a_retry_that_re_attaches(runs: Runs) -> 
     assert (end["state"], end["try_number"]) == ("success", 2)
     assert runs.desk.starts()["worker"] == 1
     assert runs.airflow.xcom("polling", run, "job")["externalId"] == driver
+    # The second try's arguments differ from the first's, and what runs already is not touched.
+    runs.read("The task's work has changed since the job was submitted: spark.arguments[2]", "polling", run, 2)
+    runs.read("was 'succeed', would be 'throw'", "polling", run, 2)
 
 
 def test_a_killed_triggerer_loses_nothing(runs: Runs) -> None:
@@ -145,8 +160,39 @@ def test_what_is_wrong_with_the_input_is_read_in_the_tasks_log(
     run = runs.trigger("polling", "wrong", **conf)
     job = runs.job("polling", run)
     runs.desk.end(job, timeout=120)
-    deadline = time.monotonic() + 60
-    while words not in runs.log("polling", run) and time.monotonic() < deadline:
-        time.sleep(1)
-    assert words in runs.log("polling", run)
+    runs.read(words, "polling", run)
     assert runs.desk.starts()["wrong"] == 0
+
+
+def test_what_a_job_waits_for_is_read_in_the_tasks_log_while_it_waits(runs: Runs) -> None:
+    with refusing() as url:
+        for name, address in (("asleep", "http://127.0.0.1:9"), ("guarded", url)):
+            masters = [{"rest": address, "ui": address}]
+            runs.desk.backend(name, {"sparkStandalone": {"masters": masters}, "artifactSchemes": ["local"]})
+        waiting = [
+            ("polling", "nowhere", "no JobBackend nowhere in namespace default"),
+            ("polling", "asleep", "127.0.0.1:9"),
+            ("polling", "guarded", "CredentialsRefused"),
+            ("too_large", "spark", "500 cores"),
+        ]
+        started = [
+            (dag, runs.trigger(dag, "never", backend=f"JobBackend/{backend}:SparkStandalone"), words)
+            for dag, backend, words in waiting
+        ]
+        for dag, run, words in started:
+            runs.read(words, dag, run, timeout=120)
+        for dag, run, _ in started:
+            runs.desk.delete(runs.job(dag, run))
+        for dag, run, _ in started:  # deleted by hand: no retry
+            end = runs.end(dag, run)
+            assert (end["state"], end["try_number"]) == ("failed", 1)
+    assert runs.desk.starts()["never"] == 0
+
+
+def test_what_the_api_server_refuses_is_read_in_the_tasks_log_with_the_field(runs: Runs) -> None:
+    run = runs.trigger("polling", "refused", backend="JobBackend/spark:Plugin")
+    end = runs.end("polling", run)
+    assert (end["state"], end["try_number"]) == ("failed", 1)
+    runs.read("Kubernetes refuses (HTTP 422)", "polling", run)
+    runs.read("spec.backendRef.type: does not fit the work", "polling", run)
+    runs.read("SparkStandalone takes spark", "polling", run)

@@ -34,8 +34,9 @@ def test_a_missing_backend_is_waited_for_and_named(desk: Desk, spark_job: SparkS
     name = desk.submit(elsewhere(spark_job("nowhere"), name="nowhere"), "nowhere")
     status = pending(desk, name, "BackendNotFound")
     assert status["state"] == "Pending"
-    assert "no JobBackend nowhere in namespace default" in said(status, "Submitted")[1]
-    assert "BackendNotFound" in desk.events(name)
+    words = "no JobBackend nowhere in namespace default"
+    assert words in said(status, "Submitted")[1]
+    assert words in desk.told(name, "BackendNotFound")
     desk.delete(name)
 
 
@@ -50,7 +51,7 @@ def test_a_cluster_backend_that_does_not_admit_the_namespace_refuses(
     assert (status["state"], status["current"]["reason"]) == ("Failed", "BackendNotAllowed")
     assert "spec.namespaces" in said(status, "Failed")[1]
     assert said(status, "Accepted")[0] == "BackendNotAllowed"
-    assert "BackendNotAllowed" in desk.events(name)
+    assert "spec.namespaces" in desk.told(name, "BackendNotAllowed")
 
 
 def test_an_unreachable_backend_is_not_ready_and_its_jobs_say_so(desk: Desk, spark_job: SparkSpec) -> None:
@@ -61,6 +62,7 @@ def test_an_unreachable_backend_is_not_ready_and_its_jobs_say_so(desk: Desk, spa
     name = desk.submit(elsewhere(spark_job("unreachable"), name="dead"), "unreachable")
     status = pending(desk, name, "BackendNotReady")
     assert "127.0.0.1:9" in said(status, "Submitted")[1]
+    assert "127.0.0.1:9" in desk.told(name, "BackendNotReady")
     assert desk.conditions(name)["BackendReachable"] == "False"
     desk.delete(name)
 
@@ -72,6 +74,7 @@ def test_refused_credentials_are_told_apart(desk: Desk, spark_job: SparkSpec) ->
         name = desk.submit(elsewhere(spark_job("refused"), name="refusing"), "refused")
         status = pending(desk, name, "BackendNotReady")
         assert "CredentialsRefused" in said(status, "Submitted")[1]
+        assert "CredentialsRefused" in desk.told(name, "BackendNotReady")
         desk.delete(name)
 
 
@@ -91,6 +94,7 @@ def test_work_that_the_backend_does_not_allow_names_the_field(
     status = desk.end(name)
     assert (status["state"], status["current"]["reason"]) == ("Failed", reason)
     assert words in said(status, "Failed")[1]
+    assert words in desk.told(name, reason)
     assert desk.starts()["not-allowed"] == 0
 
 
@@ -98,13 +102,17 @@ def test_an_application_file_that_does_not_exist_is_named(desk: Desk, spark_job:
     name = desk.submit(spark_job("absent", spark={"mainApplicationFile": "local:///no/such.jar"}), "absent")
     status = desk.end(name, timeout=90)
     assert status["state"] == "Failed"
-    assert "/no/such.jar" in said(status, "Failed")[1]
+    reason, message = said(status, "Failed")
+    assert "/no/such.jar" in message
+    assert "/no/such.jar" in desk.told(name, reason)
 
 
 def test_a_driver_that_no_worker_has_room_for_says_so_and_can_be_cancelled(desk: Desk, spark_job: SparkSpec) -> None:
     name = desk.submit(spark_job("too-large", spark={"driver": {"cores": 500, "memory": "512m"}}), "too-large")
     found = desk.until("dj", name, lambda o: o.get("status", {}).get("state") == "Submitted", 60)
     assert "500 cores" in found["status"]["current"]["message"]
+    assert "500 cores" in said(found["status"], "Running")[1]
+    assert "500 cores" in desk.told(name, found["status"]["current"]["reason"])
     desk.patch(name, {"cancel": {"attempt": 1, "cause": "User"}})
     assert desk.end(name)["state"] == "Cancelled"
 
@@ -118,9 +126,36 @@ def test_the_api_server_refuses_a_wrong_union_with_the_field(desk: Desk, spark_j
 def test_the_api_server_refuses_a_change_of_running_work(desk: Desk, spark_job: SparkSpec) -> None:
     name = desk.submit(spark_job("steady", seconds=60), "steady")
     desk.state(name, "Running", timeout=90)
-    with pytest.raises(TestbedError, match=r"spec\.attempt|attempt"):
+    with pytest.raises(TestbedError, match=r"spec: the work may change only together with spec\.attempt"):
         desk.patch(name, {"spark": {"arguments": ["other"]}})
+    with pytest.raises(TestbedError, match=r"spec\.attempt: may only grow by one, from a finished attempt"):
+        desk.patch(name, {"attempt": 2, "spark": {"arguments": ["other"]}})
     desk.delete(name)
+
+
+def test_other_jobs_go_on_beside_every_kind_of_bad_input(desk: Desk, spark_job: SparkSpec) -> None:
+    """Those that wait for something, too, wait alone."""
+    with refusing() as url:
+        for backend, address in (("away", "http://127.0.0.1:9"), ("locked", url)):
+            masters = [{"rest": address, "ui": address}]
+            desk.backend(backend, {"sparkStandalone": {"masters": masters}, "artifactSchemes": ["local"]})
+        bad = {
+            "beside-nowhere": elsewhere(spark_job("bad"), name="nowhere"),
+            "beside-away": elsewhere(spark_job("bad"), name="away"),
+            "beside-locked": elsewhere(spark_job("bad"), name="locked"),
+            "beside-ftp": spark_job("bad", spark={"mainApplicationFile": "ftp://host/a.jar"}),
+            "beside-absent": spark_job("bad", spark={"mainApplicationFile": "local:///no/such.jar"}),
+            "beside-large": spark_job("bad", spark={"driver": {"cores": 500, "memory": "512m"}}),
+        }
+        for name, spec in bad.items():
+            desk.submit(spec, name)
+        good = [desk.submit(spark_job(f"beside-{n}"), f"beside-{n}") for n in range(2)]
+        assert [desk.end(name)["state"] for name in good] == ["Succeeded", "Succeeded"]
+        waiting = {name: desk.get(name)["status"]["state"] for name in bad}
+        assert waiting["beside-nowhere"] == waiting["beside-away"] == waiting["beside-locked"] == "Pending"
+        for name in bad:
+            desk.delete(name)
+    assert desk.starts()["bad"] == 0
 
 
 def test_wait_for_finished_returns_for_a_failing_job_and_events_tell_one_line_per_transition(

@@ -278,7 +278,8 @@ def test_what_the_api_server_refuses_fails_without_a_retry_and_says_why(start):
     assert (instance["state"], instance["try_number"]) == ("failed", 1)
     log = run.log()
     assert "Kubernetes refuses (HTTP 422)" in log
-    assert "spec" in log
+    assert "spec.backendRef.type: does not fit the work" in log
+    assert "Plugin takes plugin" in log
 
 
 def test_a_job_deleted_by_hand_fails_the_task_and_says_so(start):

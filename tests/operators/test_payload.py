@@ -124,9 +124,21 @@ def test_changed_work_is_told_field_by_field_and_secrets_are_not():
     then = {"spark": {"mainApplicationFile": "local:///a.py", "arguments": ["1"], "conf": {"x.secret.key": "S3CRET"}}}
     now = {"spark": {"mainApplicationFile": "local:///a.py", "arguments": ["2"], "conf": {"x.secret.key": "OTHER"}}}
     lines = differences(then, now)
-    assert "spark.arguments: was ['1'], would be ['2']" in lines
+    assert "spark.arguments[0]: was '1', would be '2'" in lines
     assert len(lines) == 2
     assert not any("S3CRET" in line or "OTHER" in line for line in lines)
+
+
+def test_of_a_changed_list_only_the_items_that_differ_are_told_and_none_beside_a_password():
+    def arguments(*values):
+        return {"spark": {"mainApplicationFile": "local:///a.py", "arguments": list(values)}}
+
+    assert differences(arguments("a", "b"), arguments("a", "c", "d")) == [
+        "spark.arguments[1]: was 'b', would be 'c'",
+        "spark.arguments[2]: was unset, would be 'd'",
+    ]
+    hidden = differences(arguments("--password", "hunter2"), arguments("--password", "hunter3"))
+    assert hidden == ["spark.arguments: was ***, would be ***"]
 
 
 def test_another_kind_of_work_is_a_difference():

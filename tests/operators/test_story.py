@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from durablejob_airflow import story
 from durablejob_airflow.view import CancelView, ConditionView, JobView, view_of
 
@@ -76,3 +78,18 @@ def test_a_resource_is_read_as_the_controller_writes_it():
         "trackingUrl": None,
     }
     assert view_of({"metadata": {"name": "new"}}).ended is None
+
+
+@pytest.mark.parametrize(
+    ("job", "final"),
+    [
+        (replace(RUNNING, outcome="Cancelled", cancel=CancelView(1, "User")), True),
+        (replace(RUNNING, outcome="Cancelled", cancel=CancelView(1, "Timeout")), False),
+        (replace(RUNNING, outcome="Cancelled", deleting=True), True),
+        (replace(RUNNING, outcome="Failed", reason="InvalidSpec"), True),
+        (replace(RUNNING, outcome="Failed", reason="ProgramFailed"), False),
+    ],
+    ids=["cancelled by a person", "by the clock", "deleted by a person", "refused for good", "failed"],
+)
+def test_only_a_wish_and_a_lasting_refusal_forbid_a_retry(job, final):
+    assert story.is_final(job) is final

@@ -16,7 +16,14 @@ from durablejob_airflow.view import CancelView, JobView
 from durablejob_api import API_VERSION, FINALIZER, GROUP, VERSION
 from tests.operators.scripted import Controller
 
+SETTLE = 0.5
 TI = SimpleNamespace(dag_id="dag", run_id="run", task_id="task", map_index=-1)
+
+
+@pytest.fixture(autouse=True)
+def _settles_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert triggers.SETTLE_SECONDS > 5, "Airflow's supervisor may notice an exit 5 s late"
+    monkeypatch.setattr(triggers, "SETTLE_SECONDS", SETTLE)
 
 
 @pytest.fixture
@@ -96,6 +103,14 @@ async def test_it_fires_once_with_little_data(trigger, controller):
     assert await asyncio.wait_for(waiting, 20) == [
         {"namespace": controller.namespace, "name": trigger.name, "attempt": 1, "state": "Succeeded"}
     ]
+
+
+async def test_it_fires_for_a_job_that_is_done_already_when_the_process_that_deferred_is_gone(trigger, controller):
+    controller.release(trigger.name)
+    await asyncio.sleep(1)
+    begun = asyncio.get_running_loop().time()
+    assert [event["state"] for event in await asyncio.wait_for(events(trigger), 20)] == ["Succeeded"]
+    assert asyncio.get_running_loop().time() - begun >= SETTLE
 
 
 async def test_it_fires_when_the_job_is_deleted(trigger, controller):

@@ -9,7 +9,7 @@ from durablejob_airflow.operators import DurableSparkSubmitOperator
 
 RETRIES = {"retries": 2, "retry_delay": timedelta(seconds=1)}
 
-for dag_id, deferrable in (("deferred", True), ("polling", False)):
+for dag_id, deferrable, cores in (("deferred", True, 1), ("polling", False, 1), ("too_large", False, 500)):
     with DAG(dag_id, schedule=None, default_args=RETRIES) as dag:
         DurableSparkSubmitOperator(
             task_id="job",
@@ -23,6 +23,7 @@ for dag_id, deferrable in (("deferred", True), ("polling", False)):
                 "{{ dag_run.conf.get('seconds', 0) }}",
             ],
             driver_memory="512m",
+            driver_cores=cores,
             executor_memory="512m",
             num_executors=1,
             conf={"spark.ui.enabled": "false"},
