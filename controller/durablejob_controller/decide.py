@@ -156,7 +156,9 @@ def _before_start(job: DurableJob, current: Current, site: Site | NoSite, seen: 
             return end(job, current, Outcome.FAILED, site.why, now)
         return inform(job, current, State.PENDING, site.why, now, again=patience)
     if site.blocked is not None:
-        return inform(job, current, State.PENDING, site.blocked, now, reachable=False)
+        return inform(job, current, State.PENDING, site.blocked, now, reachable=False, closely=True)
+    if not site.probed:
+        return Wait()
     if seen.sighting is None and seen.trouble is not None:
         return unanswered(job, current, seen, now)
     if not seen.fresh:

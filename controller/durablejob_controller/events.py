@@ -38,8 +38,8 @@ def transition(old: DurableJobStatus | None, new: DurableJobStatus) -> Transitio
     """The transition from ``old`` to ``new``; None: nothing that a person would want to read."""
     current = new.current
     reason = (current.reason if current else None) or new.state.value
-    before = (old.state, old.current.number, old.current.reason) if old and old.current else None
-    if current is None or before == (new.state, current.number, reason):
+    before = (old.state, old.current.number, old.current.reason, old.current.message) if old and old.current else None
+    if current is None or before == (new.state, current.number, reason, current.message):
         return None
     where = f" as {new.external_id}" if new.external_id else ""
     note = f"attempt {current.number}{where}: {current.message or new.state.value}"

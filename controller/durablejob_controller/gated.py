@@ -58,9 +58,9 @@ def open_claim(
     if not seen.fresh:
         return LookUp()
     if mine:
-        return _ended_unstarted(job, current, claim, site, mine, now, seen.hold)
+        return _ended_unstarted(job, current, claim, site, mine, now, seen)
     if site.traits.identity is Identity.CLAIM:
-        return _new_claim(job, current, site, now, seen.hold, unstarted=False)
+        return _new_claim(job, current, site, now, seen, unstarted=False)
     if not seen.confirmed:
         return LookUp(exactly=True)
     if seen.sighting.incarnation != reservation.incarnation and not site.traits.remembers:
@@ -80,7 +80,7 @@ def stop_unstarted(job: DurableJob, current: Current, now: datetime) -> Record |
 
 
 def _ended_unstarted(
-    job: DurableJob, current: Current, claim: Claim, site: Site, mine: list[Run], now: datetime, hold: float
+    job: DurableJob, current: Current, claim: Claim, site: Site, mine: list[Run], now: datetime, seen: Seen
 ) -> Decision:
     finished = next((run for run in mine if run.verdict is Verdict.SUCCEEDED), None)
     if finished is not None:
@@ -95,23 +95,26 @@ def _ended_unstarted(
     times = claim.unstarted + 1
     if times >= MAX_UNSTARTED_CLAIMS:
         return end(job, current, Outcome.FAILED, reasons.gate_unreachable(times, last), now, run=run)
-    return _new_claim(job, current, site, now, hold, unstarted=True)
+    return _new_claim(job, current, site, now, seen, unstarted=True)
 
 
 def _new_claim(
-    job: DurableJob, current: Current, site: Site, now: datetime, hold: float, *, unstarted: bool
+    job: DurableJob, current: Current, site: Site, now: datetime, seen: Seen, *, unstarted: bool
 ) -> Decision:
     """Submit again under a new claim: the write revokes the old one, whose submission may still be on its way."""
     if current.reservation is not None and site.body_hash != current.reservation.body_hash:
         return end(job, current, Outcome.FAILED, reasons.BODY_CHANGED, now)
     if current.claim is not None and current.claim.number >= MAX_CLAIMS:
-        return end(job, current, Outcome.FAILED, reasons.never_listed(current.claim.number), now)
-    if hold > 0:
-        return Wait(hold)
+        return end(job, current, Outcome.FAILED, reasons.never_listed(current.claim.number, seen.doubt), now)
+    if seen.hold > 0:
+        return Wait(seen.hold)
     if site.blocked is not None:  # the backend has ceased to be ready: no further claim, but the reason
-        return inform(job, current, state_of(job), site.blocked, now, reachable=False)
+        return inform(job, current, state_of(job), site.blocked, now, reachable=False, closely=True)
+    if not site.probed:
+        return Wait()
     renewed = current.model_copy(update={"claim": next_claim(current, unstarted)})
-    return Record(advanced(job, renewed, State.SUBMITTING, reasons.SUBMITTING, now, reachable=True), then=Submit())
+    why = with_detail(reasons.SUBMITTING, seen.doubt)
+    return Record(advanced(job, renewed, State.SUBMITTING, why, now, reachable=True), then=Submit())
 
 
 def winner(job: DurableJob, current: Current, claim: Claim, seen: Seen, now: datetime) -> Decision:

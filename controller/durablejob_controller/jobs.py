@@ -19,7 +19,10 @@ from durablejob_api.spec import BackendKind, BackendRef, BackendType, DurableJob
 from durablejob_api.status import DurableJobStatus
 from durablejob_controller.backends.contract import Offer, Rejected, Sighting
 from durablejob_controller.kube import Object, is_newer
+from durablejob_controller.poller import TROUBLE_AFTER
 
+CONFIRMED_FOR = 10.0
+"""Seconds for which an exact answer counts as confirmed: what ends after a grace is looked at once more."""
 Address = tuple[str, str, str]
 """A backend: (kind, namespace or "", name)."""
 
@@ -61,6 +64,13 @@ class Entry:
     rejected: Rejected | None = None
     doubts: int = 0
     """Submissions in a row whose fate was unclear."""
+    doubt: str | None = None
+    """What the last unclear one was answered."""
+    failing_since: float | None = None
+    """Since when exact look-ups have had no usable answer, although batches may have one."""
+    failure: str = ""
+    missing_since: float | None = None
+    """Since when the backend that the job names has been missing."""
     not_before: float = 0.0
     """No further submission before this moment."""
     failures: int = 0
@@ -76,22 +86,53 @@ class Entry:
         current = self.job.current
         return current is None or current.outcome is None or self.job.spec.attempt > current.number
 
+    @property
+    def fresh(self) -> bool:
+        """The sighting answers a question that was sent after this version was read."""
+        return self.sighting is not None and self.asked >= self.read
+
+    @property
+    def confirmed(self) -> bool:
+        """And it was asked by the attempt's own ids, a moment ago."""
+        return self.fresh and self.exact and time.monotonic() - self.asked < CONFIRMED_FOR
+
     def saw(self, sighting: Sighting, asked: float, *, exact: bool) -> None:
-        """Remember an answer; a repeated one keeps its age."""
-        if asked < self.asked:
+        """Remember an answer; a repeated one keeps its age.
+
+        Exact look-ups and batches overlap, and each is older than the other in turn. Where they say the same, the
+        exact one stands while it is recent: it knows more (the fence), and is not to be asked for again and again.
+        """
+        same = self.sighting is not None and _gist(self.sighting) == _gist(sighting)
+        if same and not exact and self.confirmed:
             return
-        if self.sighting is None or _gist(self.sighting) != _gist(sighting):
+        if asked < self.asked and not (same and exact and asked >= self.read):
+            return
+        if not same:
             self.since = asked
         self.sighting, self.asked, self.exact = sighting, asked, exact
 
     def forget_sighting(self) -> None:
         self.sighting, self.exact = None, False
 
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong with the exact look-ups, once it has lasted long enough to tell."""
+        since = self.failing_since
+        return self.failure if since is not None and time.monotonic() - since >= TROUBLE_AFTER else None
+
+    def answered(self, failure: str | None) -> None:
+        """An exact look-up was answered (None), or was not."""
+        if failure is None:
+            self.failing_since = None
+        else:
+            self.failing_since = self.failing_since or time.monotonic()
+            self.failure = failure
+
     def forget_attempt(self) -> None:
         """Another attempt has begun: what was learnt is about the one before."""
         self.forget_sighting()
         self.asked = self.not_before = 0.0
-        self.offer = self.rejected = None
+        self.offer = self.rejected = self.doubt = self.failing_since = None
         self.doubts = 0
 
 
@@ -164,6 +205,7 @@ class Jobs:
                 entry.forget_attempt()
             elif _claim(before) != _claim(job):
                 entry.since = now  # what was seen before the claim was won says nothing of the winner
+                entry.rejected = None  # nor does the refusal of a claim that was replaced
         self._by_key[entry.key] = uid
         if entry.unfinished:
             self._unfinished.setdefault(address_of(job), set()).add(uid)

@@ -53,6 +53,7 @@ class Poller:
         self.failing_since: float | None = None
         self.failure = ""
         self._failed = 0.0
+        self._exact: dict[str, tuple[float, tuple[Run, ...]]] = {}
         self._changed = changed
         self._recovered = recovered
         self._wanted = wanted
@@ -71,6 +72,13 @@ class Poller:
         """It is in trouble, and was asked a moment ago or is being asked: another question would only wait."""
         asking = self._running is not None and not self._running.done()
         return self.trouble is not None and (asking or time.monotonic() - self._failed < 2 * self._interval)
+
+    def told(self, key: str, runs: tuple[Run, ...], sent: float) -> None:
+        """An exact look-up has found these runs: batches are compared with it too, from the next that is sent after.
+
+        Else a run that came and went between two batches, and was seen in between, would be gone without a change.
+        """
+        self._exact[key] = (sent, runs)
 
     async def run(self) -> None:
         """Poll for ever."""
@@ -119,8 +127,15 @@ class Poller:
             self.failing_since = None
             self._recovered()
         old, self.last = self.last, Taken(snapshot, sent)
-        self._changed(_differences(old, self.last))
+        self._changed(_differences(old, self.last) | self._overtaken(self.last))
         return self.last
+
+    def _overtaken(self, new: Taken) -> set[str]:
+        """Keys of exact answers that the first batch sent after them contradicts."""
+        older = {key: runs for key, (sent, runs) in self._exact.items() if sent < new.sent}
+        for key in older:
+            del self._exact[key]
+        return {key for key, runs in older.items() if runs != new.snapshot.runs.get(key, ())}
 
 
 def _differences(old: Taken | None, new: Taken) -> set[str]:

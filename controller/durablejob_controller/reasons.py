@@ -103,11 +103,12 @@ def backend_replaced(name: str, cluster_id: str) -> Why:
     )
 
 
-def never_listed(times: int) -> Why:
+def never_listed(times: int, doubt: str | None) -> Why:
+    answered = f" (the last was answered: {doubt})" if doubt else ""
     return Why(
         "NeverListed",
-        f"{times} submissions were sent, and the external system lists no run of any. Do the backend's addresses all "
-        "belong to the same cluster? Nothing was started; it can no longer start.",
+        f"{times} submissions were sent{answered}, and the external system lists no run of any. Do the backend's "
+        "addresses all belong to the same cluster? Nothing was started; it can no longer start.",
     )
 
 

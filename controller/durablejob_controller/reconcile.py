@@ -14,14 +14,15 @@ from durablejob_api import FINALIZER
 from durablejob_api.job import DurableJob
 from durablejob_api.status import DurableJobStatus
 from durablejob_controller import metrics
-from durablejob_controller.backends.contract import Accepted, Answer, Backend, Rejected, Submission, Unclear
-from durablejob_controller.credentials import job_secrets
+from durablejob_controller.backends.contract import Accepted, Answer, Backend, Rejected, Sighting, Submission, Unclear
+from durablejob_controller.credentials import Values, job_secrets
 from durablejob_controller.decide import decide
 from durablejob_controller.errors import (
     BackendError,
     BackendUnavailable,
     Conflict,
     DurableJobError,
+    Forbidden,
     KubernetesError,
     NotFound,
     Refused,
@@ -56,9 +57,8 @@ log = logging.getLogger(__name__)
 MAX_STEPS = 20
 """Steps in one go; a job that wants more has its turn again after the others."""
 
-
-CONFIRMED_FOR = 10.0
-"""Seconds for which an exact answer counts as confirmed: what ends after a grace is looked at once more."""
+FORBIDDEN_TIMES = 3
+"""Refusals of a Secret that are not believed yet."""
 
 
 def backoff(times: int, first: float = 0.5, most: float = 30.0) -> float:
@@ -133,7 +133,7 @@ class Reconciler:
         if entry.invalid is not None:
             site = NoSite(Why("InvalidSpec", f"spec: {entry.invalid}"), final=True)
         else:
-            site = await self._sites.site(entry.job, entry.key)
+            site = await self._sites.site(entry)
         decision = decide(entry.job, site, self._seen(entry), datetime.now(UTC).replace(microsecond=0))
         log.debug("%s: %s", entry.job.metadata.name, decision, extra=fields(entry.job))
         return await self._carry_out(uid, entry, decision)
@@ -143,17 +143,18 @@ class Reconciler:
         poller = found.poller if found is not None else None
         if poller is not None and poller.last is not None and poller.last.sent > entry.asked:
             entry.saw(poller.last.sighting(entry.key), poller.last.sent, exact=False)
-        fresh = entry.sighting is not None and entry.asked >= entry.read
+        trouble = (poller.trouble if poller is not None else None) or entry.trouble
         now = time.monotonic()
         return Seen(
             sighting=entry.sighting,
-            fresh=fresh,
-            confirmed=fresh and entry.exact and now - entry.asked < CONFIRMED_FOR,
+            fresh=entry.fresh,
+            confirmed=entry.confirmed,
             lasting=now - entry.since if entry.sighting is not None else 0.0,
             offer=entry.offer,
             rejected=entry.rejected,
             hold=max(0.0, entry.not_before - now),
-            trouble=poller.trouble if poller is not None and entry.sighting is None else None,
+            trouble=trouble if entry.sighting is None else None,
+            doubt=entry.doubt,
         )
 
     async def _carry_out(self, uid: str, entry: Entry, decision: Decision) -> bool:
@@ -163,6 +164,10 @@ class Reconciler:
                     if pause is not None:
                         self._queue.add_after(uid, pause)
                 return False
+            case Record(status=status, then=Submit()):
+                # Before the write: where Secrets cannot be read now, no claim is used up for nothing.
+                secrets = await self._secrets(entry)
+                return await self._record(entry, status) and await self._submit(uid, entry, secrets)
             case Record(status=status, then=then):
                 if not await self._record(entry, status):
                     return False
@@ -172,7 +177,7 @@ class Reconciler:
             case Guard() | Unguard() | Delete():
                 return await self._mark(entry, decision)
             case Submit():
-                return await self._submit(uid, entry)
+                return await self._submit(uid, entry, await self._secrets(entry))
             case Reserve():
                 entry.offer = await self._backend(entry).reserve(entry.job, entry.key)
                 return True
@@ -239,34 +244,55 @@ class Reconciler:
             self._queue.add_after(uid, self._poll_interval)
             return False
         poller = found.poller
-        told = poller.trouble is not None and entry.sighting is None
+        told = (poller.trouble or entry.trouble) is not None and entry.sighting is None
         try:
             if poller.hopeless:
                 raise BackendUnavailable(poller.failure)  # the poller wakes the job; no worker waits with it
             if exactly:
-                sent = time.monotonic()
-                sighting = await self._backend(entry).look_up(entry.key, entry.job.current)
+                sent, sighting = time.monotonic(), await self._look_up_exactly(entry)
+                poller.told(entry.key, sighting.runs, sent)
             else:
                 taken = await poller.fresh()
                 sent, sighting = taken.sent, taken.sighting(entry.key)
         except BackendError as error:
             log.debug("%s: no usable answer: %s", entry.job.metadata.name, error, extra=fields(entry.job))
             self._queue.add_after(uid, self._poll_interval)
-            if poller.trouble is None or told:
+            if (poller.trouble or entry.trouble) is None or told:
                 return False
             entry.forget_sighting()
+            entry.asked = time.monotonic()  # nor is what a batch saw before of any use
             return True  # once more, so that the job says what is wrong
         entry.saw(sighting, sent, exact=exactly)
         return True
 
-    async def _submit(self, uid: str, entry: Entry) -> bool:
+    async def _look_up_exactly(self, entry: Entry) -> Sighting:
+        try:
+            sighting = await self._backend(entry).look_up(entry.key, entry.job.current)
+        except BackendError as error:
+            entry.answered(str(error))
+            raise
+        entry.answered(None)
+        return sighting
+
+    async def _secrets(self, entry: Entry) -> Values | Rejected:
+        """Missing rights are believed at the fourth time only: an API server that starts up says so at first."""
+        try:
+            return await job_secrets(self._kube, entry.job)
+        except Forbidden as error:
+            if entry.failures < FORBIDDEN_TIMES:
+                raise
+            words = f"spec.spark.env: the controller's account lacks get on Secrets: {error}"
+            return Rejected("SecretForbidden", words)
+
+    async def _submit(self, uid: str, entry: Entry, secrets: Values | Rejected) -> bool:
         backend = self._backend(entry)
-        answer = await self._send(entry, backend)
+        answer = secrets if isinstance(secrets, Rejected) else await self._send(entry, backend, secrets)
         # A list that was asked for while the submission was under way may rightly lack it.
         entry.read = time.monotonic()
         metrics.SUBMISSIONS.labels(entry.job.spec.backend_ref.name, type(answer).__name__.lower()).inc()
         entry.not_before = time.monotonic() + backoff(entry.doubts)
         entry.doubts += 1  # also when it was accepted: until it is listed, nothing is certain
+        entry.doubt = answer.message if isinstance(answer, Unclear) else None
         if isinstance(answer, Accepted):
             self._queue.add_after(uid, self._poll_interval)
             return False
@@ -276,15 +302,12 @@ class Reconciler:
         log.warning("%s: submission unclear: %s", entry.job.metadata.name, answer.message, extra=fields(entry.job))
         return True
 
-    async def _send(self, entry: Entry, backend: Backend) -> Answer:
+    async def _send(self, entry: Entry, backend: Backend, secrets: Values) -> Answer:
         current = entry.job.current
         if current is None or current.reservation is None:
             raise BackendError("nothing is reserved")
         if backend.body_hash(entry.job, current.key) != current.reservation.body_hash:
             return Unclear("not sent: it is no longer what was reserved")
-        secrets = await job_secrets(self._kube, entry.job)
-        if isinstance(secrets, Rejected):
-            return secrets
         began = time.monotonic()
         try:
             return await backend.submit(Submission(entry.job, current, secrets))

@@ -83,6 +83,7 @@ def advanced(
         conditions=job_conditions(
             old.conditions if old else (),
             state=state,
+            accepted=state is not State.FAILED or current.reservation is not None,
             submitted=submitted,
             running=running,
             reachable=reachable,

@@ -21,6 +21,7 @@ from durablejob_controller.backends.registry import Registry
 from durablejob_controller.credentials import backend_token
 from durablejob_controller.errors import BackendError, Conflict, InvalidBackend, KubernetesError
 from durablejob_controller.jobs import Address, Jobs, address_of, describe_errors
+from durablejob_controller.jobs import Entry as Known
 from durablejob_controller.kube import Kube, Object, is_newer
 from durablejob_controller.poller import Poller
 from durablejob_controller.queue import WorkQueue
@@ -49,8 +50,6 @@ class Sites:
         self._jobs = jobs
         self._queue = queue
         self._entries: dict[Address, Entry] = {}
-        self._missing: dict[Address, float] = {}
-        """Backends that jobs name and nobody has made, and since when (monotonic)."""
         self._changing = asyncio.Lock()
         """The watch and the periodic list tell of the same resource at the same time."""
         self._admission = Admission(kube)
@@ -160,16 +159,17 @@ class Sites:
     def entry(self, job: DurableJob) -> Entry | None:
         return self._entries.get(address_of(job))
 
-    async def site(self, job: DurableJob, key: str) -> Site | NoSite:
+    async def site(self, known: Known) -> Site | NoSite:
         """The backend as this job sees it; raises ``KubernetesError`` when that cannot be known now."""
+        job, key = known.job, known.key
         ref = job.spec.backend_ref
         namespace = job.metadata.namespace or ""
         entry = self.entry(job)
         if entry is None:
-            since = self._missing.setdefault(address_of(job), time.monotonic())
+            known.missing_since = known.missing_since or time.monotonic()
             absent = reasons.backend_not_found(ref.kind.value, ref.name, namespace)
-            return NoSite(absent, final=False, missing=time.monotonic() - since)
-        self._missing.pop(entry.address, None)
+            return NoSite(absent, final=False, missing=time.monotonic() - known.missing_since)
+        known.missing_since = None
         if entry.resource is None or entry.backend is None:
             problem = entry.problem or Why("NotProbed", "it was not looked at yet")
             return NoSite(reasons.backend_not_ready(ref.name, *problem), final=False)
@@ -185,7 +185,7 @@ class Sites:
         live = await self._kube.get(kind_of(entry.raw), entry.address[1] or None, ref.name)
         if is_newer(live, entry.raw):  # the watch is late: a refusal for good needs today's backend
             await self.put(live)
-            return await self.site(job, key)
+            return await self.site(known)
         return NoSite(why, final=True)
 
     @staticmethod
@@ -194,9 +194,7 @@ class Sites:
         blocked: Why | None = None
         if is_deleting(entry.raw):
             blocked = reasons.backend_not_ready(name, "Deleting", "it is being deleted")
-        elif probe is None:
-            blocked = reasons.backend_not_ready(name, "NotProbed", "it was not looked at yet")
-        elif not probe.ready:
+        elif probe is not None and not probe.ready:
             blocked = reasons.backend_not_ready(name, probe.reason, probe.message)
         traits = backend.traits
         if probe is not None and probe.remembers != traits.remembers:
@@ -208,6 +206,7 @@ class Sites:
             traits=traits,
             body_hash=body_hash,
             incarnation=probe.incarnation if probe else "",
+            probed=probe is not None,
             blocked=blocked,
         )
 

@@ -38,8 +38,9 @@ def inform(
     run: Run | None = None,
     reachable: bool | None = None,
     again: float | None = None,
+    closely: bool = False,
 ) -> Decision:
-    """Say how it stands, if that is news; otherwise wait."""
+    """Say how it stands, if that is news; otherwise wait. ``closely``: other words for the same reason are news too."""
     status = job.status
     last = job.current
     if (
@@ -47,6 +48,7 @@ def inform(
         and last is not None
         and (status.state, last.number, last.reason) == (state, current.number, why.reason)
         and (run is None or run.tracking_url in (None, status.tracking_url))
+        and (not closely or last.message == why.message[:1024])
     ):
         return Wait(again)
     return Record(advanced(job, current, state, why, now, run=run, reachable=reachable))

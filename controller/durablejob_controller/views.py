@@ -26,6 +26,8 @@ class Site:
     """Hash of what would be submitted today; compared with the reservation's."""
     incarnation: str = ""
     """Which life of the external system the last probe saw."""
+    probed: bool = True
+    """It was looked at; until then nothing can be said of it, and whoever looks wakes its jobs."""
     blocked: Why | None = None
     """Why nothing can be submitted for now (backend not ready); the job waits."""
 
@@ -59,6 +61,8 @@ class Seen:
     """The definite refusal that ``submit`` has just received."""
     hold: float = 0.0
     """Seconds to wait before submitting again (the engine's backoff)."""
+    doubt: str | None = None
+    """What the last submission was answered, if that left it open whether it was accepted."""
     trouble: str | None = None
     """Why the external system has given no usable answer for a while; None: it answers."""
 

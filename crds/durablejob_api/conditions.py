@@ -13,11 +13,6 @@ from durablejob_api.base import Condition
 from durablejob_api.status import State
 
 _STARTED = frozenset({State.RUNNING, State.CANCELLING})
-REFUSED_REASONS = frozenset(
-    {"InvalidSpec", "BackendNotAllowed", "BackendTypeMismatch", "BackendNotFound", "WrongWork", "SchemeNotAllowed",
-     "ForbiddenConf", "NotSupported"}
-)  # fmt: skip
-"""Reasons by which a job is refused before anything is reserved: ``Accepted`` is False."""
 
 
 def set_condition(
@@ -44,6 +39,7 @@ def job_conditions(
     old: tuple[Condition, ...],
     *,
     state: State,
+    accepted: bool,
     submitted: bool,
     running: bool,
     reachable: bool | None,
@@ -54,12 +50,13 @@ def job_conditions(
 ) -> tuple[Condition, ...]:
     """All conditions of a DurableJob.
 
-    ``submitted``: the external system is known to have accepted it. ``running``: the program is known
-    to have started and not to have ended. ``reachable``: None where this write says nothing about it.
+    ``accepted``: it was not refused before anything was reserved. ``submitted``: the external system is known to have
+    accepted it. ``running``: the program is known to have started and not to have ended. ``reachable``: None where this
+    write says nothing about it.
     """
     known = next((c.status for c in old if c.type == "BackendReachable"), "Unknown")
     truth = {
-        "Accepted": reason not in REFUSED_REASONS or not state.terminal,
+        "Accepted": accepted,
         "Submitted": submitted,
         "Running": running,
         "Finished": state.terminal,

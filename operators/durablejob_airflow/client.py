@@ -9,7 +9,7 @@ import kubernetes.client
 import urllib3.exceptions
 from kubernetes.client.exceptions import ApiException
 
-from durablejob_airflow.resource import PLURAL, REQUEST_TIMEOUT, Refused, Unavailable, raise_for
+from durablejob_airflow.resource import PLURAL, REQUEST_TIMEOUT, Absent, Unavailable, raise_for
 from durablejob_api import GROUP, VERSION
 
 
@@ -42,10 +42,8 @@ class JobsClient:
         """
         try:
             return self._call(f"read {self.namespace}/{name}", "get_namespaced_custom_object", *self._where(name))
-        except Refused as error:
-            if error.status == 404:
-                return None
-            raise
+        except Absent:
+            return None
 
     def create(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Create the job.
@@ -80,7 +78,5 @@ class JobsClient:
                 )
             where = (GROUP, VERSION, self.namespace, "jobbackends", name)
             return self._call(f"read {kind} {name}", "get_namespaced_custom_object", *where)
-        except Refused as error:
-            if error.status == 404:
-                return None
-            raise
+        except Absent:
+            return None

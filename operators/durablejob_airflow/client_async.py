@@ -12,7 +12,7 @@ from kubernetes_asyncio import client as kube
 from kubernetes_asyncio.client.exceptions import ApiException
 
 from durablejob_airflow.cancel import with_cancel
-from durablejob_airflow.resource import PLURAL, REQUEST_TIMEOUT, Backoff, Conflict, Refused, Unavailable, raise_for
+from durablejob_airflow.resource import PLURAL, REQUEST_TIMEOUT, Absent, Backoff, Conflict, Unavailable, raise_for
 from durablejob_api import GROUP, VERSION
 
 WATCH_SECONDS = 50
@@ -46,10 +46,8 @@ class AsyncJobsClient:
             answer = await self._call(
                 f"read {self.namespace}/{name}", "get_namespaced_custom_object", *self._where(name)
             )
-        except Refused as error:
-            if error.status == 404:
-                return None
-            raise
+        except Absent:
+            return None
         if not isinstance(answer, dict):
             raise Unavailable(f"read {self.namespace}/{name}: the answer is not JSON")
         return answer

@@ -16,13 +16,15 @@ from durablejob_airflow import story
 from durablejob_airflow.contract import CannotRun, Log, Policy, Stale, Store
 from durablejob_airflow.identity import Decision, Record, TaskIdentity, TryFacts, Verb, decide
 from durablejob_airflow.payload import differences, manifest
-from durablejob_airflow.resource import Backoff, Conflict, Refused, Unavailable
+from durablejob_airflow.resource import Absent, Backoff, Conflict, Refused, Unavailable
 from durablejob_airflow.view import JobView, view_of
 
 if TYPE_CHECKING:
     from durablejob_airflow.client import JobsClient
 
 T = TypeVar("T")
+_DISBELIEF = {401: 3, 403: 3, 404: 7}
+"""HTTP status -> how often it is not believed: for 3.5 s, and for a minute (``Backoff``)."""
 
 
 @dataclass
@@ -49,14 +51,17 @@ class JobHolder:
     def patiently(self, call: Callable[[], T]) -> T:
         """The call's result, however long the API server is away: an outage burns no retry.
 
-        Missing rights are believed at the fourth time only: an API server that starts up says so at first.
+        Missing rights and a missing kind are believed only when they last: an API server that starts up, and a proxy
+        whose API server is away, say so at first.
         """
         backoff = Backoff()
         while True:
             try:
                 return call()
             except (Unavailable, Refused) as error:
-                if isinstance(error, Refused) and (error.status not in (401, 403) or backoff.count >= 3):
+                if isinstance(error, Absent):
+                    raise
+                if isinstance(error, Refused) and backoff.count >= _DISBELIEF.get(error.status, 0):
                     raise
                 seconds = backoff.next()
                 self.log.warning("Kubernetes does not answer, next try in %.1f s (%s)", seconds, error)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import random
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
 PLURAL = "durablejobs"
 REQUEST_TIMEOUT = 10.0
@@ -52,13 +52,22 @@ class Refused(ResourceError):
         }.get(self.status, "")
 
 
-def _explain(status: int, body: object) -> str:
-    """The fields and messages of a ``metav1.Status``, or the text itself."""
+class Absent(Refused):
+    """There is no such object, says the API server itself; a proxy's 404, or a kind that is not served, is no proof."""
+
+
+def _parsed(body: object) -> dict[str, Any] | None:
+    """The ``metav1.Status`` that the API server answers an error with; None: somebody else answered."""
     try:
         parsed = json.loads(body) if isinstance(body, str | bytes) else body
     except ValueError:
-        parsed = None
-    if not isinstance(parsed, dict):
+        return None
+    return parsed if isinstance(parsed, dict) else None
+
+
+def _explain(status: int, parsed: dict[str, Any] | None, body: object) -> str:
+    """The fields and messages of a ``metav1.Status``, or the text itself."""
+    if parsed is None:
         return f"HTTP {status}: {str(body)[:500]}"
     causes = (parsed.get("details") or {}).get("causes") or []
     lines = [f"{cause.get('field') or 'resource'}: {cause.get('message', '')}" for cause in causes]
@@ -67,7 +76,10 @@ def _explain(status: int, body: object) -> str:
 
 def raise_for(status: int, body: object, what: str) -> NoReturn:
     """The error that an answer of the API server means."""
-    text = f"{what}: {_explain(status, body)}"
+    parsed = _parsed(body)
+    text = f"{what}: {_explain(status, parsed, body)}"
+    if status == 404 and parsed is not None and parsed.get("reason") == "NotFound":
+        raise Absent(status, text)
     if status == 409:
         raise Conflict(text)
     if status == 410:

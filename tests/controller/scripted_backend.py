@@ -40,7 +40,11 @@ class ScriptedBackend:
         self.closed = False
         self.fault: Exception | None = None
         """Raised by observe and look_up."""
+        self.exact_fault: Exception | None = None
+        """Raised by look_up only."""
         self.found: Probe | Exception = READY
+        self.probing: asyncio.Event | None = None
+        """probe waits for it, then answers."""
         self.answer: Answer | Exception = Accepted()
         self.invalid: InvalidWork | None = None
         self.hash = "hash"
@@ -64,6 +68,8 @@ class ScriptedBackend:
 
     async def probe(self) -> Probe:
         self.done.append("probe")
+        if self.probing is not None:
+            await self.probing.wait()
         if isinstance(self.found, Exception):
             raise self.found
         return self.found
@@ -90,8 +96,9 @@ class ScriptedBackend:
 
     async def look_up(self, key: str, current: Current | None) -> Sighting:
         self.done.append("look_up")
-        if self.fault is not None:
-            raise self.fault
+        fault = self.fault or self.exact_fault
+        if fault is not None:
+            raise fault
         return Sighting(self.runs.get(key, ()), self.incarnation, closed=self.closed)
 
     async def kill(self, run: str) -> None:

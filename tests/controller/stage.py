@@ -100,14 +100,17 @@ class Stage:
     def reason(self, name: str = "load") -> str:
         return str(self.status(name).get("current", {}).get("reason", ""))
 
+    def message(self, name: str = "load") -> str:
+        return str(self.status(name).get("current", {}).get("message", ""))
+
     def status_writes(self) -> list[Object]:
         return self.kube.written("durablejobs/status")
 
-    async def work(self, true: Callable[[], object], workers: int = 2) -> None:
+    async def work(self, true: Callable[[], object], workers: int = 2, patience: float = PATIENCE) -> None:
         """Reconcile what the queue gives until it is true."""
         tasks = [asyncio.create_task(self._worker()) for _ in range(workers)]
         try:
-            await until(lambda: true() or any(task.done() for task in tasks))
+            await until(lambda: true() or any(task.done() for task in tasks), patience)
             for task in tasks:
                 if task.done():
                     task.result()

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from durablejob_api.names import attempt_key
-from durablejob_controller.backends.contract import Phase, Run, Sighting
-from durablejob_controller.jobs import Entry, Jobs, address_of, parse
+from durablejob_controller.backends.contract import Phase, Rejected, Run, Sighting
+from durablejob_controller.jobs import CONFIRMED_FOR, Entry, Jobs, address_of, parse
 from durablejob_controller.kube import Object
 from tests.controller.fake_kube import job_object
 
@@ -161,3 +161,50 @@ def test_a_repeated_answer_keeps_its_age_and_an_older_one_is_ignored() -> None:
     assert entry.sighting == absent
     entry.saw(there, 3.0, exact=True)
     assert (entry.since, entry.sighting) == (3.0, there)
+
+
+ABSENT, THERE = Sighting((), "life"), Sighting((Run("d", Phase.RUNNING),), "life")
+
+
+def test_an_exact_answer_stands_beside_batches_that_say_the_same() -> None:
+    entry = put(Jobs(), version(1))
+    sent = entry.read
+    entry.saw(ABSENT, sent + 0.002, exact=False)  # it overtook the exact look-up, which was sent before
+    entry.saw(ABSENT, sent + 0.001, exact=True)
+    assert entry.confirmed
+    entry.saw(ABSENT, sent + 0.003, exact=False)
+    assert entry.confirmed
+    entry.saw(THERE, sent + 0.004, exact=False)
+    assert (entry.sighting, entry.fresh, entry.confirmed) == (THERE, True, False)
+
+
+def test_an_exact_answer_from_before_the_version_does_not_replace_a_fresh_batch() -> None:
+    entry = put(Jobs(), version(1))
+    entry.saw(ABSENT, entry.read + 0.001, exact=False)
+    entry.saw(ABSENT, entry.read - 0.001, exact=True)
+    assert (entry.fresh, entry.confirmed) == (True, False)
+
+
+def test_a_confirmed_answer_grows_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = put(Jobs(), version(1))
+    entry.saw(ABSENT, entry.read, exact=True)
+    assert entry.confirmed
+    monkeypatch.setattr(time, "monotonic", lambda: entry.read + CONFIRMED_FOR)
+    assert not entry.confirmed
+    entry.saw(ABSENT, entry.read + 1, exact=False)
+    assert (entry.asked, entry.exact) == (entry.read + 1, False)
+
+
+def test_the_refusal_of_a_claim_is_forgotten_with_the_claim() -> None:
+    def claimed(number: int) -> Object:
+        made = status()
+        made["current"]["claim"] = {"number": number, "state": "Open"}
+        return made
+
+    jobs = Jobs()
+    entry = put(jobs, version(1, status=claimed(1)))
+    entry.rejected = Rejected("Rejected", "no")
+    put(jobs, version(2, status=claimed(1)))
+    assert entry.rejected is not None
+    put(jobs, version(3, status=claimed(2)))
+    assert entry.rejected is None

@@ -169,3 +169,29 @@ async def test_a_new_life_of_the_system_concerns_every_key() -> None:
     scene.backend.runs = {"a": (RUNNING,), "c": (RUNNING,)}
     await scene.poller.fresh()
     assert scene.changed[-1] == {"a", "b", "c"}
+
+
+async def test_a_run_that_only_an_exact_look_up_saw_is_missed_when_it_is_gone() -> None:
+    scene = Scene()
+    await scene.poller.fresh()
+    sent = time.monotonic()
+    scene.poller.told("k", (RUNNING,), sent)
+    await scene.poller.fresh()
+    await scene.poller.fresh()
+    assert scene.changed == [set(), {"k"}, set()]
+
+
+async def test_an_exact_answer_is_compared_with_batches_that_were_sent_after_it_only() -> None:
+    scene = Scene()
+    gate = scene.backend.gate = asyncio.Event()
+    early = asyncio.create_task(scene.poller.fresh())
+    await until(lambda: scene.backend.observed == 1)
+    scene.poller.told("k", (RUNNING,), time.monotonic())
+    gate.set()
+    await early
+    assert scene.changed == [set()]
+    scene.backend.runs = {"k": (RUNNING,)}
+    await scene.poller.fresh()
+    scene.backend.runs = {}
+    await scene.poller.fresh()
+    assert scene.changed[2] == {"k"}

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
 
 from durablejob_api.job import DurableJob
+from durablejob_controller import jobs, reconcile
 from durablejob_controller import poller as pollers
-from durablejob_controller import reconcile
-from durablejob_controller.backends.contract import Phase, Run
+from durablejob_controller.backends.contract import Identity, Phase, Run, Traits
 from durablejob_controller.backends.fake import world
 from durablejob_controller.decide import decide
 from durablejob_controller.errors import (
@@ -26,8 +27,10 @@ from durablejob_controller.errors import (
     NotServed,
     Refused,
 )
-from durablejob_controller.kube import JOBS, SECRETS
+from durablejob_controller.kube import BACKENDS, JOBS, SECRETS
 from durablejob_controller.views import Decision, NoSite, Seen, Site
+from tests.controller.fake_kube import backend_object
+from tests.controller.scripted_backend import READY
 from tests.controller.stage import Stage, staged, until
 
 SECRET_ENV = [{"name": "P", "valueFrom": {"secretKeyRef": {"name": "db", "key": "password"}}}]
@@ -139,6 +142,21 @@ async def test_a_secret_that_cannot_be_read_now_is_no_missing_secret(error: Exce
         assert backend.submitted[0].secrets == {("db", "password"): "x"}
 
 
+async def test_a_secret_that_may_not_be_read_uses_up_no_claim_and_is_named_in_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("durablejob_controller.reconcile.backoff", lambda *_: 0.02)
+    async with staged() as stage:
+        backend = await stage.use_scripted()
+        backend.traits = Traits(Identity.CLAIM, gated=True)
+        stage.kube.fail("get", SECRETS, Forbidden("secrets db is forbidden"), times=100)
+        stage.job(spark={"mainApplicationFile": "local:///a.py", "env": SECRET_ENV})
+        await stage.work(lambda: stage.state() == "Failed")
+        assert stage.reason() == "SecretForbidden"
+        assert stage.status()["current"]["claim"]["number"] == 1
+        assert backend.submitted == []
+
+
 @pytest.mark.parametrize(
     "error", [BackendUnavailable("away"), CredentialsRefused("401"), BackendError("strange"), ZeroDivisionError("bug")]
 )
@@ -178,6 +196,48 @@ async def test_jobs_are_told_of_a_system_that_stays_away_and_go_on_when_it_is_ba
         assert "m1:8080" in stage.status()["current"]["message"]
         backend.fault = None
         await stage.work(lambda: backend.submitted)
+
+
+async def test_a_job_is_told_when_only_the_exact_look_ups_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (pollers, jobs):
+        monkeypatch.setattr(module, "TROUBLE_AFTER", 0.05)
+    async with staged() as stage:
+        backend = await stage.use_scripted()
+        backend.traits = Traits(Identity.RESERVED_ID, gated=False)
+        backend.on_submit = lambda s: backend.runs.update({s.current.key: (Run("app-1", Phase.RUNNING),)})
+        stage.job()
+        await stage.work(lambda: stage.state() == "Running")
+        backend.runs, backend.exact_fault = {}, BackendUnavailable("m1:6066 cannot be reached")
+        await stage.work(lambda: stage.reason() == "BackendUnreachable")
+        assert "m1:6066" in stage.message()
+        assert stage.state() == "Running"
+        writes, observed = len(stage.status_writes()), backend.observed
+        await stage.work(lambda: backend.observed > observed + 3)
+        assert len(stage.status_writes()) == writes
+
+
+async def test_the_words_about_a_backend_that_is_not_ready_follow_its_probe() -> None:
+    async with staged() as stage:
+        stage.scripted.found = replace(READY, ready=False, reason="CredentialsRefused", message="401")
+        backend = await stage.use_scripted()
+        stage.job()
+        await stage.work(lambda: "CredentialsRefused" in stage.message())
+        backend.found = replace(READY, ready=False, reason="MasterUnreachable", message="no route")
+        await stage.work(lambda: "MasterUnreachable" in stage.message())
+        assert [stage.events._queue.get_nowait()["reason"] for _ in range(2)] == ["BackendNotReady"] * 2
+
+
+async def test_nothing_is_said_of_a_backend_before_it_was_looked_at() -> None:
+    async with staged() as stage:
+        gate = asyncio.Event()
+        stage.scripted.probing = gate
+        await stage.sites.put(stage.kube.add(BACKENDS, backend_object(plugin={"name": "scripted"})))
+        stage.job()
+        with pytest.raises(AssertionError):
+            async with asyncio.timeout(5):
+                await stage.work(stage.status, patience=0.3)
+        gate.set()
+        await stage.work(lambda: stage.scripted.submitted)
 
 
 async def test_no_worker_waits_for_a_system_that_is_known_to_be_away(monkeypatch: pytest.MonkeyPatch) -> None:

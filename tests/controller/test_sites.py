@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ SCRIPTED = {"plugin": {"name": "scripted"}}
 async def site(stage: Stage, **spec: Any) -> Site | NoSite:
     """What a new job sees."""
     entry = stage.entry(stage.job(f"job-{len(stage.jobs)}", **spec))
-    return await stage.sites.site(entry.job, entry.key)
+    return await stage.sites.site(entry)
 
 
 def refusal(found: Site | NoSite) -> tuple[str, bool]:
@@ -40,6 +41,16 @@ def blocked(found: Site | NoSite) -> str:
 async def test_a_backend_that_is_not_there_may_still_come() -> None:
     async with staged() as stage:
         assert refusal(await site(stage)) == ("BackendNotFound", False)
+
+
+async def test_each_job_waits_its_own_time_for_a_missing_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with staged() as stage:
+        first = stage.entry(stage.job("first"))
+        await stage.sites.site(first)
+        later = time.monotonic() + 3600
+        monkeypatch.setattr(time, "monotonic", lambda: later)
+        ages = [await stage.sites.site(entry) for entry in (first, stage.entry(stage.job("second")))]
+        assert [round(age.missing or 0) for age in ages if isinstance(age, NoSite)] == [3600, 0]
 
 
 async def test_a_ready_backend_is_a_site() -> None:
@@ -112,7 +123,7 @@ async def test_what_has_begun_is_followed_though_its_backend_would_refuse_it_tod
         stage.scripted.invalid = InvalidWork("SchemeNotAllowed", "spark.jars[0]", "use s3a")
         await stage.sites.put(raw)
         entry = stage.entry(uid)
-        found = await stage.sites.site(entry.job, entry.key)
+        found = await stage.sites.site(entry)
         assert isinstance(found, Site)
         assert found.body_hash == ""  # and nothing is submitted any more
 

@@ -55,6 +55,11 @@ def backend(controller: controllers.Controller, desk: Desk, standalone: Standalo
     return "spark"
 
 
+def elsewhere(job: dict[str, Any], **ref: str) -> dict[str, Any]:
+    """The same job for another backend."""
+    return {**job, "backendRef": {**job["backendRef"], **ref}}
+
+
 SparkSpec = Callable[..., dict[str, Any]]
 
 

@@ -9,6 +9,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from kubernetes import config
+from kubernetes.client import CustomObjectsApi
+
+from durablejob_api import GROUP, VERSION
 from tests.testbed.kube.cluster import Cluster
 
 Object = dict[str, Any]
@@ -23,6 +27,8 @@ class Desk:
         self.namespace = namespace
         self.ledger = folder / "ledger"
         self.ledger.touch()
+        # Looking is done many times a second, for which kubectl is too heavy: a process and 0.2 s of CPU each.
+        self._looks = CustomObjectsApi(config.new_client_from_config(str(cluster.kubeconfig)))
 
     def apply(self, *objects: Object) -> None:
         """kubectl apply."""
@@ -32,7 +38,7 @@ class Desk:
     def backend(self, name: str, spec: Object) -> None:
         """A JobBackend, waited for until it was probed."""
         self.apply({"kind": "JobBackend", "metadata": {"name": name, "namespace": self.namespace}, "spec": spec})
-        self.until("jobbackend", name, lambda o: bool(o.get("status", {}).get("conditions")), 30)
+        self.until("jobbackends", name, lambda o: bool(o.get("status", {}).get("conditions")), 30)
 
     def submit(self, spec: Object, name: str | None = None) -> str:
         """Create a DurableJob; return its name."""
@@ -41,9 +47,15 @@ class Desk:
         self.apply({"kind": "DurableJob", "metadata": meta, "spec": spec})
         return name
 
-    def get(self, name: str, kind: str = "dj") -> Object:
-        result: Object = json.loads(self.cluster.kubectl("-n", self.namespace, "get", kind, name, "-o", "json"))
+    def get(self, name: str, plural: str = "durablejobs") -> Object:
+        result: Object = self._looks.get_namespaced_custom_object(GROUP, VERSION, self.namespace, plural, name)
         return result
+
+    def jobs(self) -> list[Object]:
+        """All DurableJobs of the namespace."""
+        found = self._looks.list_namespaced_custom_object(GROUP, VERSION, self.namespace, "durablejobs")
+        items: list[Object] = found["items"]
+        return items
 
     def patch(self, name: str, spec: Object) -> None:
         text = json.dumps({"spec": spec})
@@ -52,20 +64,22 @@ class Desk:
     def delete(self, name: str) -> None:
         self.cluster.kubectl("-n", self.namespace, "delete", "dj", name, "--timeout=30s")
 
-    def until(self, kind: str, name: str, test: Any, timeout: float = 60) -> Object:
+    def until(self, plural: str, name: str, test: Any, timeout: float = 60) -> Object:
         """Wait until the object passes the test."""
         deadline = time.monotonic() + timeout
         while True:
-            found = self.get(name, kind)
+            found = self.get(name, plural)
             if test(found):
                 return found
             if time.monotonic() > deadline:
-                raise AssertionError(f"{kind} {name} after {timeout} s: {json.dumps(found.get('status'), indent=1)}")
+                raise AssertionError(f"{plural} {name} after {timeout} s: {json.dumps(found.get('status'), indent=1)}")
             time.sleep(0.2)
 
     def state(self, name: str, *states: str, timeout: float = 60) -> Object:
         """Wait until the job is in one of these states; return its status."""
-        status: Object = self.until("dj", name, lambda o: o.get("status", {}).get("state") in states, timeout)["status"]
+        status: Object = self.until("durablejobs", name, lambda o: o.get("status", {}).get("state") in states, timeout)[
+            "status"
+        ]
         return status
 
     def end(self, name: str, timeout: float = 90) -> Object:

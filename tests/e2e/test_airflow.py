@@ -38,8 +38,7 @@ class Runs:
         """Name of the run's DurableJob, once it is there."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
-            items = json.loads(self.desk.cluster.kubectl("get", "dj", "-o", "json"))["items"]
-            for item in items:
+            for item in self.desk.jobs():
                 notes = item["metadata"].get("annotations", {})
                 if (notes.get("durablejob.io/dag-id"), notes.get("durablejob.io/run-id")) == (dag, run):
                     return str(item["metadata"]["name"])

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import SparkSpec, standalone_spec
+from tests.e2e.conftest import SparkSpec, elsewhere, standalone_spec
 from tests.e2e.desk import Desk
 from tests.e2e.proxies import refusing
 from tests.testbed.errors import TestbedError
@@ -20,14 +20,11 @@ def said(status: dict[str, Any], type_: str) -> tuple[str, str]:
 
 def pending(desk: Desk, name: str, reason: str) -> dict[str, Any]:
     """Wait until the job says why it does not start."""
-    found = desk.until("dj", name, lambda o: o.get("status", {}).get("current", {}).get("reason") == reason, 60)
+    found = desk.until(
+        "durablejobs", name, lambda o: o.get("status", {}).get("current", {}).get("reason") == reason, 60
+    )
     status: dict[str, Any] = found["status"]
     return status
-
-
-def elsewhere(job: dict[str, Any], **ref: str) -> dict[str, Any]:
-    """The same job for another backend."""
-    return {**job, "backendRef": {**job["backendRef"], **ref}}
 
 
 def test_a_missing_backend_is_waited_for_and_named(desk: Desk, spark_job: SparkSpec) -> None:
@@ -57,7 +54,7 @@ def test_a_cluster_backend_that_does_not_admit_the_namespace_refuses(
 def test_an_unreachable_backend_is_not_ready_and_its_jobs_say_so(desk: Desk, spark_job: SparkSpec) -> None:
     dead = {"rest": "http://127.0.0.1:9", "ui": "http://127.0.0.1:9"}
     desk.backend("dead", {"sparkStandalone": {"masters": [dead]}, "artifactSchemes": ["local"]})
-    ready = next(c for c in desk.get("dead", "jobbackend")["status"]["conditions"] if c["type"] == "Ready")
+    ready = next(c for c in desk.get("dead", "jobbackends")["status"]["conditions"] if c["type"] == "Ready")
     assert (ready["status"], ready["reason"]) == ("False", "MasterUnreachable")
     name = desk.submit(elsewhere(spark_job("unreachable"), name="dead"), "unreachable")
     status = pending(desk, name, "BackendNotReady")
@@ -98,6 +95,16 @@ def test_work_that_the_backend_does_not_allow_names_the_field(
     assert desk.starts()["not-allowed"] == 0
 
 
+def test_work_that_does_not_fit_the_backend_is_refused(desk: Desk, spark_job: SparkSpec) -> None:
+    name = desk.submit(elsewhere(spark_job("misfit"), type="Yarn"), "misfit")
+    status = desk.end(name)
+    assert (status["state"], status["current"]["reason"]) == ("Failed", "BackendTypeMismatch")
+    words = "spec.backendRef.type is Yarn, but backend spark is of type SparkStandalone"
+    assert words in said(status, "Failed")[1]
+    assert words in desk.told(name, "BackendTypeMismatch")
+    assert desk.conditions(name)["Accepted"] == "False"
+
+
 def test_an_application_file_that_does_not_exist_is_named(desk: Desk, spark_job: SparkSpec) -> None:
     name = desk.submit(spark_job("absent", spark={"mainApplicationFile": "local:///no/such.jar"}), "absent")
     status = desk.end(name, timeout=90)
@@ -109,7 +116,7 @@ def test_an_application_file_that_does_not_exist_is_named(desk: Desk, spark_job:
 
 def test_a_driver_that_no_worker_has_room_for_says_so_and_can_be_cancelled(desk: Desk, spark_job: SparkSpec) -> None:
     name = desk.submit(spark_job("too-large", spark={"driver": {"cores": 500, "memory": "512m"}}), "too-large")
-    found = desk.until("dj", name, lambda o: o.get("status", {}).get("state") == "Submitted", 60)
+    found = desk.until("durablejobs", name, lambda o: o.get("status", {}).get("state") == "Submitted", 60)
     assert "500 cores" in found["status"]["current"]["message"]
     assert "500 cores" in said(found["status"], "Running")[1]
     assert "500 cores" in desk.told(name, found["status"]["current"]["reason"])
@@ -163,7 +170,7 @@ def test_wait_for_finished_returns_for_a_failing_job_and_events_tell_one_line_pe
 ) -> None:
     name = desk.submit(spark_job("story", "throw"), "story")
     desk.cluster.kubectl("-n", "default", "wait", "--for=condition=Finished", f"dj/{name}", "--timeout=90s")
-    desk.until("dj", name, lambda o: len(desk.events(name)) >= 3, 10)
+    desk.until("durablejobs", name, lambda o: len(desk.events(name)) >= 3, 10)
     told = desk.events(name)
     assert told[0] == "Submitting"
     assert told[-1] == "ProgramFailed"

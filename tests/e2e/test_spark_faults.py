@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any
 
 from durablejob_api.names import attempt_key
-from tests.e2e.conftest import SparkSpec, standalone_spec
+from tests.e2e.conftest import SparkSpec, elsewhere, standalone_spec
 from tests.e2e.desk import Desk
 from tests.e2e.proxies import between
 from tests.testbed import controller as controllers
@@ -23,11 +22,6 @@ def behind(desk: Desk, standalone: Standalone, rest: str, name: str) -> None:
     desk.backend(name, spec)
 
 
-def at(job: dict[str, Any], backend: str) -> dict[str, Any]:
-    """The same job on another backend."""
-    return {**job, "backendRef": {**job["backendRef"], "name": backend}}
-
-
 def test_every_submission_repeated_by_a_proxy_starts_each_program_once(
     desk: Desk, spark_job: SparkSpec, standalone: Standalone
 ) -> None:
@@ -35,7 +29,7 @@ def test_every_submission_repeated_by_a_proxy_starts_each_program_once(
     with between(standalone.masters[0].rest, copies=3) as rest:
         behind(desk, standalone, rest, "repeated")
         for name in names:
-            desk.submit(at(spark_job(name), "repeated"), name)
+            desk.submit(elsewhere(spark_job(name), name="repeated"), name)
         for name in names:
             assert desk.end(name, timeout=120)["state"] == "Succeeded"
     records = standalone.records()
@@ -57,7 +51,7 @@ def test_a_submission_held_by_a_stopped_master_with_the_controller_killed_in_bet
 
     with between(standalone.masters[0].rest, on_create=stop_the_master) as rest:
         behind(desk, standalone, rest, "held")
-        name = desk.submit(at(spark_job("held"), "held"), "held")
+        name = desk.submit(elsewhere(spark_job("held"), name="held"), "held")
         assert held.wait(60)
         try:
             time.sleep(4)
@@ -100,7 +94,7 @@ def test_a_driver_that_ends_while_the_master_is_down_has_the_right_end_by_the_ga
         desk.state(name, "Running", timeout=90)
     standalone.kill_master()
     for name in (good, bad):  # the gate knows first
-        desk.until("dj", name, lambda o: o["status"]["current"]["claim"]["state"] == "Ended", 60)
+        desk.until("durablejobs", name, lambda o: o["status"]["current"]["claim"]["state"] == "Ended", 60)
     standalone.start_master()
     assert desk.end(good, timeout=120)["state"] == "Succeeded"
     assert desk.end(bad, timeout=120)["state"] == "Failed"

@@ -63,7 +63,7 @@ def test_the_next_attempt_runs_the_program_once_more(desk: Desk, spark_job: Spar
     assert desk.end(name)["state"] == "Failed"
     arguments = [*spec["spark"]["arguments"][:2], "succeed", "0"]
     desk.patch(name, {"attempt": 2, "spark": {"arguments": arguments}})
-    desk.until("dj", name, lambda o: o["status"]["current"]["number"] == 2)
+    desk.until("durablejobs", name, lambda o: o["status"]["current"]["number"] == 2)
     assert desk.end(name)["state"] == "Succeeded"
     assert desk.starts()["again"] == 2
 
@@ -72,7 +72,7 @@ def test_a_controller_killed_at_once_after_the_submission_starts_the_program_onc
     desk: Desk, spark_job: SparkSpec, controller: Controller
 ) -> None:
     names = [desk.submit(spark_job(f"crash-{n}", seconds=1), f"crash-{n}") for n in range(3)]
-    desk.until("dj", names[0], lambda o: o.get("status", {}).get("current", {}).get("reservation"))
+    desk.until("durablejobs", names[0], lambda o: o.get("status", {}).get("current", {}).get("reservation"))
     controller.kill()
     controller.start()
     for name in names:

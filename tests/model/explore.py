@@ -20,6 +20,9 @@ from tests.model.ablations import ABLATIONS, noticed
 from tests.model.checker import Result
 from tests.model.worlds import FULL, SMALL, Exploration, title
 
+ENOUGH = 100_000
+"""States that the largest world of each kind must have in the full run, with one controller and with two."""
+
 
 def _run(exploration: Exploration) -> Result:
     return exploration.run()
@@ -57,6 +60,15 @@ def explorations(chosen: tuple[Exploration, ...], pool: ProcessPoolExecutor) -> 
     return rows, well
 
 
+def thin(rows: list[dict[str, Any]]) -> list[str]:
+    """Kinds whose largest world is too small to prove much, with one or with two controllers."""
+    largest: dict[tuple[str, int], int] = {}
+    for row in rows:
+        kind = row["name"].partition(" [")[0].partition(",")[0], row["controllers"]
+        largest[kind] = max(largest.get(kind, 0), row["states"])
+    return [f"{name} with {count}: {states}" for (name, count), states in largest.items() if states < ENOUGH]
+
+
 def ablations(pool: ProcessPoolExecutor) -> tuple[list[dict[str, Any]], bool]:
     """Take each rule away, print a row each; return the rows, and whether each absence was noticed."""
     print(f"\n{'rule taken away':84} noticed")
@@ -88,6 +100,10 @@ def main() -> int:
     with ProcessPoolExecutor(os.cpu_count(), max_tasks_per_child=1) as pool:
         kinds, well = explorations(chosen, pool)
         rules, all_noticed = ([], True) if options.kind else ablations(pool)
+    if options.worlds is not SMALL:
+        small = thin(kinds)
+        print(*(f"fewer than {ENOUGH} states: {line}" for line in small), sep="\n")
+        well = well and not small
     seconds = round(time.monotonic() - began)
     verdict = "all is well" if well and all_noticed else "NOT WELL"
     print(f"\n{sum(kind['states'] for kind in kinds)} states in {seconds} s: {verdict}")

@@ -26,7 +26,7 @@ from airflow.sdk.execution_time.comms import ErrorResponse
 
 from durablejob_airflow.client import JobsClient
 from durablejob_airflow.operators import DurableJobOperator
-from durablejob_airflow.resource import Unavailable
+from durablejob_airflow.resource import Refused, Unavailable
 from tests.operators.scripted import Controller
 
 
@@ -251,6 +251,19 @@ def test_an_outage_of_kubernetes_is_waited_for(task, monkeypatch, capsys):
     monkeypatch.setattr(JobsClient, "_call", flaky)
     assert task.operator().execute(task.context())["attempt"] == 1
     assert "Kubernetes does not answer" in capsys.readouterr().out
+
+
+def test_a_proxys_404_is_no_deleted_job(task, monkeypatch, capsys):
+    original, calls = JobsClient._call, itertools.count()
+
+    def through_a_proxy(self: JobsClient, what: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        if what.startswith("read") and next(calls) in (1, 3):
+            raise Refused(404, f"{what}: HTTP 404: 404 page not found")
+        return original(self, what, *args, **kwargs)
+
+    monkeypatch.setattr(JobsClient, "_call", through_a_proxy)
+    assert task.operator().execute(task.context())["attempt"] == 1
+    assert "404 page not found" in capsys.readouterr().out
 
 
 def test_a_lost_answer_to_the_creation_makes_no_second_job(task, controller, monkeypatch):

@@ -119,13 +119,18 @@ class Run:
         return self.phase is not Phase.ENDED
 
 
+INCARNATION_LENGTH = 128
+"""What a reservation keeps of an incarnation."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sighting:
     """The answer of one look at one attempt."""
 
     runs: tuple[Run, ...]
     incarnation: str
-    """Which life of the external system answered (Master's start, ResourceManager's startedOn)."""
+    """Which life of the external system answered (Master's start, ResourceManager's startedOn), in at most
+    ``INCARNATION_LENGTH`` characters."""
     closed: bool = False
     """The attempt's fence is seen closed: no run can begin. It is read *before* the runs: then a run that began
     just before the fence was closed is among them."""

@@ -170,6 +170,20 @@ async def test_the_active_master_is_the_one_that_says_alive() -> None:
     assert second.bodies[0]["appArgs"][1] == "spark://m0:7077,m1:7077"
 
 
+async def test_the_probe_meets_all_masters_so_that_a_driver_knows_them_before_the_first_failover() -> None:
+    standby = {**OK, JSON: state("STANDBY", "spark://m2:7077")}
+    async with (
+        scripted(OK) as first,
+        scripted(standby) as second,
+        making([(first.url, first.url), (second.url, second.url), (NOWHERE, NOWHERE)]) as backend,
+    ):
+        probe = await backend.probe()
+        await backend.submit(works.submission(works.job()))
+    assert probe.ready
+    assert "active Master spark://m1:7077 (others: spark://m2:7077 is STANDBY; 127.0.0.1:9 cannot be" in probe.message
+    assert first.bodies[0]["appArgs"][1] == "spark://m1:7077,m2:7077"
+
+
 @pytest.mark.parametrize("status", ["STANDBY", "RECOVERING", "COMPLETING_RECOVERY"])
 async def test_a_master_that_is_not_alive_says_nothing_about_absence(status: str) -> None:
     async with one({JSON: state(status, activedrivers=[], completeddrivers=[])}) as (backend, _):

@@ -78,3 +78,9 @@ def test_waiting_is_explained_from_the_masters_own_workers(workers: list[Worker]
     found = waiting(Driver(id="d", state="SUBMITTED", cores=4, memory=1024, mainclass="x"), workers)
     assert found[0] == reason
     assert words in found[1]
+
+
+def test_an_incarnation_of_a_long_host_name_fits_into_a_reservation() -> None:
+    lives = {Listing(url=f"spark://{'host' * 60}:{port}", status="ALIVE").life for port in (7077, 7078)}
+    assert len(lives) == 2
+    assert {len(life) for life in lives} == {128}

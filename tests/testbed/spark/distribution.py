@@ -53,6 +53,11 @@ def java_home() -> Path:
     )
 
 
+def jars(spark_home: Path) -> str:
+    """Class path of everything that Spark brings, ZooKeeper among it."""
+    return f"{spark_home}/jars/*"
+
+
 def compile_java(sources: Sequence[Path], out_jar: Path, extra_classpath: Iterable[Path] = ()) -> Path:
     """Compile Java sources against Spark's jars into `out_jar`, and return it.
 
@@ -65,7 +70,7 @@ def compile_java(sources: Sequence[Path], out_jar: Path, extra_classpath: Iterab
     javac = java_home() / "bin" / "javac"
     if not javac.exists():
         raise TestbedError(f"javac is needed (Java here: {java_home()}): Debian package openjdk-17-jdk-headless")
-    classpath = os.pathsep.join([f"{build()}/jars/*", *map(str, extra_classpath)])
+    classpath = os.pathsep.join([jars(build()), *map(str, extra_classpath)])
     parts = [part for path in sources for part in (path.name.encode(), path.read_bytes())]
     name = f"java-{cache.key(VERSION, classpath, *parts)}"
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,7 +18,7 @@ from tests.testbed.process import Process
 from tests.testbed.site import Part, Site, free_ports
 from tests.testbed.spark import distribution
 
-Recovery = Literal["FILESYSTEM", "NONE"]
+Recovery = Literal["FILESYSTEM", "NONE", "ZOOKEEPER"]
 HOST = "127.0.0.1"
 JVM = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")
 """Start fast on few cores, and leave no /tmp/hsperfdata behind."""
@@ -32,6 +34,8 @@ class Options:
     worker_memory: str = "4g"
     master_conf: Mapping[str, str] = field(default_factory=dict)
     """More spark.* properties for the Master and the Workers."""
+    masters: int = 1
+    """More than one: with ZOOKEEPER only, the other ways of recovery elect nobody."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ class Daemon:
 
     @property
     def spark_url(self) -> str:
-        """What spark.master says."""
+        """What this Master calls itself."""
         return f"spark://{HOST}:{self.port}"
 
 
@@ -72,19 +76,26 @@ class Standalone:
         """The interpreter for PySpark's drivers and executors."""
         self.worker_log_dir = site.folder / "work"
         """One folder for each Worker, in it driver-*/ and app-*/ with their stdout and stderr."""
-        port, ui_port, rest_port, *others = free_ports(3 + 2 * options.workers)
-        self.masters = [Daemon("spark-master-0", port, ui_port, rest_port)]
-        self.workers = [Daemon(f"spark-worker-{i}", others[2 * i], others[2 * i + 1]) for i in range(options.workers)]
+        ports = iter(free_ports(1 + 3 * options.masters + 2 * options.workers))
+        self._zookeeper = next(ports)
+        self.masters = [
+            Daemon(f"spark-master-{i}", next(ports), next(ports), next(ports)) for i in range(options.masters)
+        ]
+        self.workers = [Daemon(f"spark-worker-{i}", next(ports), next(ports)) for i in range(options.workers)]
         self._processes: dict[str, Process] = {}
-        for name in ("conf", "local", "recovery", "work"):
+        for name in ("conf", "local", "recovery", "work", "zookeeper"):
             (site.folder / name).mkdir()
 
     def start(self) -> None:
         """Start everything; return when the REST server answers and all Workers are registered."""
-        self.start_master(wait=False)  # a Worker tries again until there is a Master
+        if self.options.recovery == "ZOOKEEPER":
+            self._start_zookeeper()
+        for i in range(self.options.masters):
+            self.start_master(i, wait=False)  # a Worker tries again until there is a Master
         for i in range(self.options.workers):
             self._launch_worker(i)
-        self._await_master(0)
+        for i in range(self.options.masters):
+            self._await_master(i)
         for i in range(self.options.workers):
             self._await_worker(i)
 
@@ -99,6 +110,7 @@ class Standalone:
             "spark.master.rest.port": str(master.rest_port),
             "spark.deploy.recoveryMode": self.options.recovery,
             "spark.deploy.recoveryDirectory": str(self.site.folder / "recovery"),
+            "spark.deploy.zookeeper.url": f"{HOST}:{self._zookeeper}",
         }
         self._processes[master.name] = self.site.start(master.name, command, env=self._daemon_env(conf))
         if wait:
@@ -133,6 +145,14 @@ class Standalone:
         """Return the folders of all drivers that Workers started, the oldest first."""
         return sorted(self.worker_log_dir.glob("*/driver-*"), key=lambda path: path.name)
 
+    def active(self) -> int | None:
+        """Which Master says ALIVE of itself; None while none does."""
+        for i in range(self.options.masters):
+            with contextlib.suppress(httpx.HTTPError):
+                if self.records(i)["status"] == "ALIVE":
+                    return i
+        return None
+
     def records(self, i: int = 0) -> dict[str, Any]:
         """Return what the Master says about itself (`/json/`): workers, drivers and applications."""
         answer = httpx.get(f"{self.masters[i].ui}/json/", timeout=30, trust_env=False)
@@ -166,12 +186,34 @@ class Standalone:
         options = [*JVM, *(f"-D{name}={value}" for name, value in everything.items())]
         return {**self.env(), "SPARK_DAEMON_MEMORY": "512m", "SPARK_DAEMON_JAVA_OPTS": " ".join(options)}
 
+    def _start_zookeeper(self) -> None:
+        """One server, of the jars in the pyspark wheel; a Master that is killed is missed within three seconds."""
+        folder = self.site.folder / "zookeeper"
+        settings = folder / "zoo.cfg"
+        settings.write_text(
+            f"dataDir={folder}\nclientPort={self._zookeeper}\nclientPortAddress={HOST}\ntickTime=500\n"
+            "maxSessionTimeout=3000\nadmin.enableServer=false\n4lw.commands.whitelist=ruok\n"
+        )
+        command: list[Part] = [distribution.java_home() / "bin" / "java", *JVM, "-Xmx128m"]
+        command += ["-cp", distribution.jars(self.spark_home), "org.apache.zookeeper.server.ZooKeeperServerMain"]
+        process = self.site.start("zookeeper", [*command, settings])
+        self.site.wait_until(self._zookeeper_answers, process, "answering")
+
+    def _zookeeper_answers(self) -> bool:
+        try:
+            with socket.create_connection((HOST, self._zookeeper), timeout=5) as line:
+                line.sendall(b"ruok")
+                return line.recv(16) == b"imok"
+        except OSError:
+            return False
+
     def _launch_worker(self, i: int) -> None:
         worker, options = self.workers[i], self.options
         command: list[Part] = [self.spark_home / "bin" / "spark-class", "org.apache.spark.deploy.worker.Worker"]
         command += ["--host", HOST, "--port", worker.port, "--webui-port", worker.ui_port]
         command += ["--cores", options.worker_cores, "--memory", options.worker_memory]
-        command += ["--work-dir", self.worker_log_dir / worker.name, self.masters[0].spark_url]
+        command += ["--work-dir", self.worker_log_dir / worker.name]
+        command += ["spark://" + ",".join(f"{HOST}:{master.port}" for master in self.masters)]
         self._processes[worker.name] = self.site.start(worker.name, command, env=self._daemon_env({}))
 
     def _await_master(self, i: int) -> None:
@@ -183,7 +225,8 @@ class Standalone:
         port = self.workers[i].port
 
         def registered() -> bool:
-            workers = self.records()["workers"]
+            active = self.active()
+            workers = [] if active is None else self.records(active)["workers"]
             return any(known["port"] == port and known["state"] == "ALIVE" for known in workers)
 
         self.site.wait_until(registered, self.process(self.workers[i]), "registered with the Master")

@@ -75,14 +75,14 @@ class SparkStandalone:
         return submissions.body_hash(job, key, self._spec)
 
     async def probe(self) -> Probe:
-        found = await probe(self._own.masters, self._masters, self.gate_url)
+        found = await probe(self._masters, self.gate_url)
         self._remembers = found.remembers
         return found
 
     async def reserve(self, job: DurableJob, key: str) -> Offer:
         """Nothing to set aside: the claim's number is the reservation. Fails where nothing could be submitted."""
         del job, key
-        return Offer(incarnation=(await self._masters.listing()).url)
+        return Offer(incarnation=(await self._masters.listing()).life)
 
     async def submit(self, submission: Submission) -> Answer:
         """POST the claim's driver, once.
@@ -119,7 +119,7 @@ class SparkStandalone:
 
     async def observe(self) -> Snapshot:
         listing = await self._masters.listing()
-        return Snapshot(incarnation=listing.url, runs=listing.runs())
+        return Snapshot(incarnation=listing.life, runs=listing.runs())
 
     async def look_up(self, key: str, current: Current | None) -> Sighting:
         """Drivers of ``key``, and the claim's winner by its id.
@@ -134,7 +134,7 @@ class SparkStandalone:
             listing, found = await self._by_id(winner, listing.url, key, current)
             runs = {run.id: run for run in (*listing.runs().get(key, ()), *found)}
         explained = [await self._explain(run) for run in list(runs.values())[-_EXPLAINED:]]
-        return Sighting(runs=(*list(runs.values())[:-_EXPLAINED], *explained), incarnation=listing.url)
+        return Sighting(runs=(*list(runs.values())[:-_EXPLAINED], *explained), incarnation=listing.life)
 
     async def _by_id(
         self, driver: str, master: str, key: str, current: Current | None

@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict
 
-from durablejob_controller.backends.contract import Phase, Run, Verdict
+from durablejob_controller.backends.contract import INCARNATION_LENGTH, Phase, Run, Verdict
 from durablejob_controller.backends.spark_standalone.stub import parse_class_name
 
 ALIVE = "ALIVE"
@@ -71,6 +71,11 @@ class Listing(_Part):
     workers: tuple[Worker, ...] = ()
     activedrivers: tuple[Driver, ...] = ()
     completeddrivers: tuple[Driver, ...] = ()
+
+    @property
+    def life(self) -> str:
+        """Which Master says it, as the incarnation that is recorded: its URL, of which the end tells them apart."""
+        return self.url[-INCARNATION_LENGTH:]
 
     def runs(self) -> dict[str, tuple[Run, ...]]:
         """All drivers of ours, by attempt key."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -90,9 +91,18 @@ class Masters:
             if listing.status == ALIVE:
                 self._active = master
                 return listing
-            said.append(f"{listing.url} is {listing.status[:32]}")
+            said.append(_introduced(listing))
         kind = type(refused) if refused is not None and len(said) == 1 else BackendUnavailable
         raise kind("no active Master: " + "; ".join(said))
+
+    async def others(self) -> list[str]:
+        """A line for each Master but the active one: who it is, or why it says nothing. Learns their spark:// URLs.
+
+        A driver must know all of them: the one that is active now may not be there when its executors are asked for.
+        """
+        asked = [master for master in self._masters if master is not self._active]
+        said = await asyncio.gather(*map(self.state, asked), return_exceptions=True)
+        return [_introduced(answer) for answer in said]
 
     async def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> tuple[Answer, Reply]:
         """One request to the active Master's REST server, sent at most once.
@@ -144,6 +154,14 @@ class Masters:
         if answer.status != 200 or "Spark Properties" not in text:
             return None
         return dict(re.findall(r"<td>(spark\.[\w.]+)</td><td>([^<]*)</td>", text))
+
+
+def _introduced(answer: Listing | BaseException) -> str:
+    if isinstance(answer, Listing):
+        return f"{answer.url} is {answer.status[:32]}"
+    if isinstance(answer, BackendUnavailable):
+        return str(answer)
+    raise answer
 
 
 def _strange(answer: Answer) -> Malformed:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from durablejob_api.backend import Guarantee, SparkMaster
+from durablejob_api.backend import Guarantee
 from durablejob_controller.backends.contract import Probe
 from durablejob_controller.backends.http import Doubtful, Malformed
 from durablejob_controller.backends.spark_standalone.listing import Listing
@@ -15,8 +13,8 @@ _NOBODY = "durablejob-probe"
 """A driver id that is none: asking for it has no effect in any version."""
 
 
-async def probe(configured: Sequence[SparkMaster], masters: Masters, gate_url: str) -> Probe:
-    """Ask the active Master's UI and REST server; never raises for what is found there."""
+async def probe(masters: Masters, gate_url: str) -> Probe:
+    """Ask the active Master's UI and REST server, and the others' UIs; never raises for what is found there."""
     try:
         listing = await masters.listing()
     except CredentialsRefused as error:
@@ -43,10 +41,10 @@ async def probe(configured: Sequence[SparkMaster], masters: Masters, gate_url: s
     return Probe(
         ready=True,
         reason="Ready",
-        message=_message(listing, masters.version, mode, len(configured), gate_url),
+        message=_message(listing, await masters.others(), masters.version, mode, gate_url),
         guarantee=Guarantee.EXACT,
         version=masters.version,
-        incarnation=listing.url,
+        incarnation=listing.life,
         remembers=mode not in (None, "NONE"),
     )
 
@@ -58,15 +56,16 @@ async def _settings(masters: Masters) -> dict[str, str] | None:
         return None
 
 
-def _message(listing: Listing, version: str, mode: str | None, count: int, gate_url: str) -> str:
+def _message(listing: Listing, others: list[str], version: str, mode: str | None, gate_url: str) -> str:
     alive = [worker for worker in listing.workers if worker.state == "ALIVE"]
     cores, memory = sum(worker.cores for worker in alive), sum(worker.memory for worker in alive)
     memory_words = {
         None: "Whether it keeps running drivers over its own restart cannot be read.",
         "NONE": "It forgets its drivers when it restarts (spark.deploy.recoveryMode is NONE): running ones end then.",
     }.get(mode, f"It keeps running drivers over its own restart (recoveryMode {mode}).")
+    standby = f" (others: {'; '.join(others)})" if others else ""
     return (
-        f"Spark {version}, active Master {listing.url} of {count}; {len(alive)} workers with {cores} cores and "
+        f"Spark {version}, active Master {listing.url}{standby}; {len(alive)} workers with {cores} cores and "
         f"{memory} MiB. Started once by the start gate, on the assumption that every worker and driver reaches "
         f"{gate_url}. {memory_words}"
     )
@@ -78,6 +77,6 @@ def _not_ready(reason: str, message: str, listing: Listing | None = None) -> Pro
         reason=reason,
         message=message,
         guarantee=Guarantee.NONE,
-        incarnation=listing.url if listing else "",
+        incarnation=listing.life if listing else "",
         remembers=False,
     )
