@@ -13,6 +13,7 @@ from durablejob_api.job import DurableJob
 from durablejob_api.spec import DeletionPolicy
 from durablejob_api.status import Claim, ClaimState, Current, DurableJobStatus, Ending, State
 from durablejob_controller import reasons
+from durablejob_controller.backends.contract import Run
 from durablejob_controller.record import advanced
 
 
@@ -55,13 +56,14 @@ def grant_start(
     nonce: str,
     driver: str,
     now: datetime,
-    started_time: str | None = None,
+    run: Run | None = None,
 ) -> Granted | Denied:
     """Whether the JVM ``nonce`` of ``driver`` may run the program.
 
     ``job`` is what a quorum read just returned (None: it is gone). Keyed by the nonce, not by the driver id: a
     JVM that the worker launches again has the same driver id, and must not run the program again.
-    ``started_time`` is that of the run, where ids alone do not identify it.
+    ``run`` is that JVM's run, as the external system lists it: its start, where ids alone do not identify it, and its
+    tracking URL, which then costs no write of its own.
     """
     if job is None or job.metadata.uid != claim.uid:
         return Denied("the DurableJob is gone")
@@ -79,9 +81,9 @@ def grant_start(
     if refusal is not None:
         return Denied(refusal)
     won = record.model_copy(update={"state": ClaimState.STARTED, "nonce": nonce, "driver": driver})
-    changes = {"claim": won, "started_at": now, "run_started_time": started_time or current.run_started_time}
-    running = current.model_copy(update=changes)
-    return Granted(advanced(job, running, State.RUNNING, reasons.RUNNING, now, reachable=True))
+    begun = (run.started_time if run else None) or current.run_started_time
+    running = current.model_copy(update={"claim": won, "started_at": now, "run_started_time": begun})
+    return Granted(advanced(job, running, State.RUNNING, reasons.RUNNING, now, run=run, reachable=True))
 
 
 def _refusal(job: DurableJob, current: Current, record: Claim, claim: ClaimId) -> str | None:

@@ -105,7 +105,7 @@ class Gate:
             run = await self._listed(job, claim, call) if job is not None else None
             if raw is None or run is None:
                 return _later("the external system does not list this driver under this claim")
-            answer = grant_start(job, claim, call.nonce, call.driver, _now(), started_time=run.started_time)
+            answer = grant_start(job, claim, call.nonce, call.driver, _now(), run)
             if not isinstance(answer, Denied) and answer.status and await self._swap(raw, job, answer.status):
                 return _verdict("start", "granted", 200, "go", claim, call)
         return _later("the DurableJob is changing; come back")

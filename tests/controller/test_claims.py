@@ -9,6 +9,7 @@ import pytest
 from durablejob_api.job import DurableJob
 from durablejob_api.spec import DeletionPolicy
 from durablejob_api.status import Claim, ClaimState, Ending, Outcome, State
+from durablejob_controller.backends.contract import Phase, Run
 from durablejob_controller.claims import ClaimId, Denied, Granted, grant_start, note_ended
 from tests.controller.situations import NOW, OPEN, STARTED, UID, by_id, current, ended, job
 
@@ -45,12 +46,15 @@ def test_leave_is_denied(given: DurableJob | None, claim: ClaimId) -> None:
 
 @pytest.mark.parametrize("given", [job(_OPEN), _ORPHANED], ids=["an open claim", "deleted with Orphan"])
 def test_leave_is_given_by_a_write_that_names_the_winner(given: DurableJob) -> None:
-    answer = grant_start(given, MINE, "nonce-1", "d1", NOW, started_time="t0")
+    answer = grant_start(
+        given, MINE, "nonce-1", "d1", NOW, Run("d1", Phase.RUNNING, started_time="t0", tracking_url="http://ui")
+    )
     assert isinstance(answer, Granted)
     assert answer.status is not None
     assert answer.status.current is not None
     assert answer.status.current.claim == STARTED
     assert (answer.status.state, answer.status.external_id) == (State.RUNNING, "d1")
+    assert answer.status.tracking_url == "http://ui"
     assert (answer.status.current.started_at, answer.status.current.run_started_time) == (NOW, "t0")
 
 

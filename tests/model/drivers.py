@@ -240,8 +240,8 @@ class DriverWorld(World):
         if key not in self._grants:
             job = None if resource.wishes.gone else resource.job
             claim = ClaimId("n", "j", UID, d.attempt, d.claim)
-            started = None if self.minted else f"t{d.life}"
-            answer = gate.grant_start(job, claim, self._nonce(d), d.name, NOW, started)
+            run = Run(d.name, Phase.RUNNING, started_time=None if self.minted else f"t{d.life}")
+            answer = gate.grant_start(job, claim, self._nonce(d), d.name, NOW, run)
             granted = isinstance(answer, Granted)
             if isinstance(answer, Granted) and answer.status is not None:
                 resource = self.versions.written(resource, answer.status)
