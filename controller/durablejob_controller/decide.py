@@ -198,8 +198,10 @@ def _after_end(job: DurableJob, current: Current, site: Site | NoSite, seen: See
     reservation = current.reservation
     ours = isinstance(site, Site) and (reservation is None or _is_same(site, reservation))
     unsettled = lost and (goes_on or wishes_end(job, current.number))
-    if unsettled and ours and not seen.fresh and seen.trouble is None:
-        return LookUp()  # it may have been found again; who does not answer is not waited for, the risk was taken
+    revoked = current.claim is not None and current.claim.state is ClaimState.REVOKED
+    if (unsettled or revoked) and ours and not seen.fresh and seen.trouble is None:
+        # What was lost may have been found again; what can no longer start may wait in the system's queue for ever.
+        return LookUp()  # a system that does not answer is not waited for: nothing can begin, or the risk was taken
     for run in seen.runs if ours else ():  # with another backend, or none, there is nobody to tell
         believed = run.id == own or current.reservation is None
         # Who is not believed cannot start the program, yet it waits in the system's queue; who was lost and is found

@@ -13,7 +13,8 @@ import asyncio
 import logging
 import ssl
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TypeVar
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -21,7 +22,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from durablejob_api import API_VERSION
 from durablejob_controller import metrics
 from durablejob_controller.backends.registry import Registry
-from durablejob_controller.errors import KubernetesError, NotServed
+from durablejob_controller.errors import KubernetesError, KubernetesUnavailable, NotServed
 from durablejob_controller.events import EventRecorder
 from durablejob_controller.gate import Gate
 from durablejob_controller.jobs import Jobs
@@ -35,6 +36,9 @@ from durablejob_controller.tokens import load
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+START_PATIENCE = 1.0
+"""Seconds between tries to begin while the API server is away."""
 CRD_PATIENCE = 5.0
 """Seconds between looks for the CRDs."""
 
@@ -62,12 +66,13 @@ class Engine:
         """Serve health at once, wait for the CRDs, then begin."""
         await self._serve(self._health(), self._settings.http_listen, None)
         await self._wait_for_crds()
-        tokens = await load(self._kube, self._settings.own_namespace)
+        tokens = await self._patiently(lambda: load(self._kube, self._settings.own_namespace))
         sites = self._sites = Sites(self._kube, self._registry, self._settings, tokens, self._jobs, self._queue)
-        sites.cluster_uid = (await self._kube.get(NAMESPACES, None, "kube-system"))["metadata"]["uid"]
+        system = await self._patiently(lambda: self._kube.get(NAMESPACES, None, "kube-system"))
+        sites.cluster_uid = system["metadata"]["uid"]
         gate = Gate(self._kube, tokens, self._registry, sites, self._jobs, self._queue, self._events)
         await self._serve(gate.application(), self._settings.gate_listen, self._tls())
-        await self._relist()
+        await self._patiently(self._relist)
         self._listed = True
         reconciler = Reconciler(self._kube, self._jobs, sites, self._queue, self._events, self._settings.poll_interval)
         for number in range(self._settings.workers):
@@ -208,6 +213,16 @@ class Engine:
             else:
                 return
             await asyncio.sleep(CRD_PATIENCE)
+
+    @staticmethod
+    async def _patiently(step: Callable[[], Awaitable[T]]) -> T:
+        """The step's result, however long the API server is away: an outage at the start is one like any other."""
+        while True:
+            try:
+                return await step()
+            except KubernetesUnavailable as error:
+                log.warning("the Kubernetes API: %s", error)
+            await asyncio.sleep(START_PATIENCE)
 
     # --- listeners ------------------------------------------------------------------------------------
 

@@ -146,8 +146,8 @@ def _full_status(now: datetime) -> DurableJobStatus:
                       exit_code=3, outcome=Outcome.FAILED, reason="ExitCode", message=say)  # fmt: skip
     past = PastAttempt(number=1, outcome=Outcome.FAILED, reason="ExitCode", message=say, external_id=driver,
                        started_at=now, finished_at=now)  # fmt: skip
-    conditions = job_conditions((), state=State.FAILED, submitted=True, running=False, reachable=True,
-                                reason="ExitCode", message=say, generation=3, now=now)  # fmt: skip
+    conditions = job_conditions((), state=State.FAILED, accepted=True, submitted=True, running=False,
+                                reachable=True, reason="ExitCode", message=say, generation=3, now=now)  # fmt: skip
     return DurableJobStatus(
         observed_generation=3,
         state=State.FAILED,

@@ -25,7 +25,8 @@ touch complete
 wait
 """
 OWNER = f"""
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job begins with SIGINT ignored
 from pathlib import Path
 from tests.testbed import site as sites
 with sites.temporary("guardian-test") as site:

@@ -1,0 +1,39 @@
+"""All outbound calls that the controller is known to make: a new one without a case fails the suite."""
+
+from __future__ import annotations
+
+KNOWN = frozenset(
+    {
+        "DELETE durablejobs",
+        "GET /environment/",
+        "GET /json/",
+        "GET /v1/submissions/status/ID",
+        "GET durablejobs",
+        "GET leases",
+        "GET namespaces",
+        "GET secrets",
+        "LIST clusterjobbackends",
+        "LIST durablejobs",
+        "LIST jobbackends",
+        "PATCH durablejobs finalizer off",
+        "PATCH jobbackends",
+        "POST /v1/submissions/create",
+        "POST /v1/submissions/kill/ID",
+        "POST events",
+        "POST leases",
+        "POST secrets",
+        "PUT durablejobs/status Cancelled, claim Revoked",
+        "PUT durablejobs/status Cancelled, claim Started",
+        "PUT durablejobs/status Cancelling, claim Started",
+        "PUT durablejobs/status Failed, claim Ended",
+        "PUT durablejobs/status Failed, claim Revoked",
+        "PUT durablejobs/status Failed, claim Started",
+        "PUT durablejobs/status Lost, claim Started",
+        "PUT durablejobs/status Running, claim Ended",
+        "PUT durablejobs/status Running, claim Started",
+        "PUT durablejobs/status Submitting, claim Open",
+        "PUT durablejobs/status Succeeded, claim Ended",
+        "PUT jobbackends/status",
+        "PUT leases",
+    }
+)

@@ -1,0 +1,236 @@
+"""A stand-in for Spark's Master, its Workers and the drivers' JVMs, with ledgers: honest, quick, and obedient on cue.
+
+What it copies of the real one is what the real one was seen to do (protocol.md; ``tests/e2e`` runs the same
+stories on it): it takes every submission that it understands, knows no client key, shows ``mainclass``,
+lists what ended, answers a kill at once. A driver asks the gate as ``Gate.java`` does: for leave with a nonce of
+its own, again and again until there is a verdict; and reports its end last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import threading
+import uuid
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import httpx
+from aiohttp import web
+
+from durablejob_controller.backends.spark_standalone.stub import parse_class_name
+from durablejob_controller.gate import VERDICT
+
+T = TypeVar("T")
+RUNS_FOR = 0.4
+"""Seconds that a program runs, unless it waits to be killed."""
+ASKS_EVERY = 0.1
+REPORTS_FOR = 3.0
+"""Seconds in which a driver tries to report its end (the real one: 10)."""
+
+
+@dataclass
+class Driver:
+    """One driver that was accepted."""
+
+    id: str
+    main_class: str
+    url: str
+    """The claim's, at the gate."""
+    how: str
+    """What its program is to do."""
+    state: str = "SUBMITTED"
+    started: bool = False
+    """The program was started."""
+    forgotten: bool = False
+    task: asyncio.Task[None] | None = field(default=None, repr=False)
+
+    @property
+    def key(self) -> str:
+        parsed = parse_class_name(self.main_class)
+        return parsed[0] if parsed else ""
+
+    @property
+    def active(self) -> bool:
+        return self.state in ("SUBMITTED", "RUNNING")
+
+    def record(self) -> dict[str, Any]:
+        return {"id": self.id, "state": self.state, "cores": 1, "memory": 512, "mainclass": self.main_class}
+
+
+class Master:
+    """One cluster; its drivers in the order in which they were accepted are the ledger."""
+
+    def __init__(self) -> None:
+        self.drivers: dict[str, Driver] = {}
+        self.url = ""
+        self._serial = itertools.count(1)
+
+    def starts(self, key: str) -> list[Driver]:
+        """The drivers of this attempt whose program was started."""
+        return [driver for driver in list(self.drivers.values()) if driver.key == key and driver.started]
+
+    def active(self) -> list[Driver]:
+        """What still runs or waits."""
+        return [driver for driver in list(self.drivers.values()) if driver.active]
+
+    # --- what Spark serves ------------------------------------------------------------------------------
+
+    def application(self) -> web.Application:
+        app = web.Application()
+        app.router.add_get("/json/", self._json)
+        app.router.add_get("/environment/", self._environment)
+        app.router.add_post("/v1/submissions/create", self._create)
+        app.router.add_get("/v1/submissions/status/{id}", self._status)
+        app.router.add_post("/v1/submissions/kill/{id}", self._kill)
+        return app
+
+    async def _json(self, _: web.Request) -> web.Response:
+        known = [driver for driver in self.drivers.values() if not driver.forgotten]
+        state = {"url": "spark://stand-in:7077", "status": "ALIVE", "workers": []}
+        lists = {
+            "activedrivers": [driver.record() for driver in known if driver.active],
+            "completeddrivers": [driver.record() for driver in known if not driver.active],
+        }
+        return web.json_response({**state, **lists})
+
+    async def _environment(self, _: web.Request) -> web.Response:
+        row = "<tr><td>spark.deploy.recoveryMode</td><td>FILESYSTEM</td></tr>"
+        return web.Response(text=f"<h4>Spark Properties</h4><table>{row}</table>", content_type="text/html")
+
+    async def _create(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        how = body["appArgs"][-1]
+        if how == "reject":
+            return _answer("CreateSubmissionResponse", success=False, message="the stand-in rejects this submission")
+        url = body["sparkProperties"]["spark.durablejob.tokenURL"]
+        driver = Driver(f"driver-{next(self._serial):04d}", body["mainClass"], url, how)
+        self.drivers[driver.id] = driver
+        if how != "queue":
+            driver.task = asyncio.ensure_future(self._run(driver))
+        return _answer("CreateSubmissionResponse", success=True, submissionId=driver.id)
+
+    async def _status(self, request: web.Request) -> web.Response:
+        driver = self.drivers.get(request.match_info["id"])
+        if driver is None or driver.forgotten:
+            return _answer("SubmissionStatusResponse", success=False)
+        return _answer("SubmissionStatusResponse", success=True, driverState=driver.state)
+
+    async def _kill(self, request: web.Request) -> web.Response:
+        driver = self.drivers.get(request.match_info["id"])
+        if driver is None or driver.forgotten or not driver.active:
+            return _answer("KillSubmissionResponse", success=False, message="has already finished or does not exist")
+        self.end(driver, "KILLED")
+        return _answer("KillSubmissionResponse", success=True)
+
+    # --- what a Worker does -----------------------------------------------------------------------------
+
+    def end(self, driver: Driver, state: str) -> None:
+        driver.state = state
+        if driver.task is not None:
+            driver.task.cancel()
+
+    async def _run(self, driver: Driver) -> None:
+        driver.state = "RUNNING"
+        nonce = uuid.uuid4().hex
+        async with httpx.AsyncClient(timeout=5, trust_env=False) as http:
+            if not await self._may_start(http, driver, nonce):
+                driver.state = "FAILED"
+                return
+            driver.started = True
+            if driver.how == "hold":
+                await asyncio.Event().wait()
+            await asyncio.sleep(RUNS_FOR)
+            if driver.how == "vanish":
+                driver.state, driver.forgotten = "ERROR", True
+            elif driver.how == "be killed":
+                driver.state = "KILLED"
+            else:
+                ending = {"succeed": "returned", "fail": "threw"}[driver.how]
+                await self._report(http, driver, nonce, ending)
+                driver.state = {"succeed": "FINISHED", "fail": "FAILED"}[driver.how]
+
+    async def _may_start(self, http: httpx.AsyncClient, driver: Driver, nonce: str) -> bool:
+        while True:
+            with contextlib.suppress(httpx.HTTPError):
+                answer = await http.post(f"{driver.url}/start", json={"nonce": nonce, "driver": driver.id})
+                verdict = answer.headers.get(VERDICT)
+                if verdict in ("granted", "denied"):
+                    return bool(verdict == "granted")
+            await asyncio.sleep(ASKS_EVERY)
+
+    async def _report(self, http: httpx.AsyncClient, driver: Driver, nonce: str, how: str) -> None:
+        deadline = asyncio.get_running_loop().time() + REPORTS_FOR
+        while asyncio.get_running_loop().time() < deadline:
+            with contextlib.suppress(httpx.HTTPError):
+                body = {"nonce": nonce, "driver": driver.id, "how": how}
+                answer = await http.post(f"{driver.url}/ended", json=body)
+                if answer.headers.get(VERDICT):
+                    return
+            await asyncio.sleep(ASKS_EVERY)
+
+
+def _answer(action: str, **fields: Any) -> web.Response:
+    return web.json_response({"action": action, "serverSparkVersion": "4.3.0", **fields})
+
+
+class Yard:
+    """Serves any number of stand-ins from one thread."""
+
+    def __init__(self) -> None:
+        logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # callers that die are what this is about
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="stand-ins", daemon=True)
+
+    def __enter__(self) -> Yard:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._do(self._cancel_all())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    @contextmanager
+    def master(self) -> Iterator[Master]:
+        """A cluster of one's own."""
+        master = Master()
+        runner = self._do(self._serve(master))
+        try:
+            yield master
+        finally:
+            self._do(self._stop(master, runner))
+
+    def _do(self, step: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(step, self._loop).result(30)
+
+    @staticmethod
+    async def _serve(master: Master) -> web.AppRunner:
+        runner = web.AppRunner(master.application(), access_log=None)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        server = site._server
+        assert isinstance(server, asyncio.Server)
+        master.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        return runner
+
+    @staticmethod
+    async def _stop(master: Master, runner: web.AppRunner) -> None:
+        tasks = [driver.task for driver in master.drivers.values() if driver.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await runner.cleanup()
+
+    @staticmethod
+    async def _cancel_all() -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)

@@ -1,0 +1,84 @@
+"""Real controller processes in a moment: one process imports everything, and forks.
+
+Starting Python and importing kopf, kubernetes and pydantic takes seconds of CPU, which hundreds of crashes
+would pay twice each. A fork is the same program in the same state; its event loop, connections and files
+are its own. Run as ``python -m tests.crash.zygote``: a JSON request per line, the child's pid per answer.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any, NoReturn
+
+from durablejob_controller import __main__ as controller
+from durablejob_controller import gated
+from tests.crash.hook import Hook, How, Moment, Plan
+from tests.testbed.process import Identity
+from tests.testbed.site import Part, Site
+
+LOST_GRACE = 2.0
+"""Seconds instead of the minute for which a run that was healthy may be unknown."""
+_PR_SET_PDEATHSIG = 1
+
+
+class Zygote:
+    """Starts controllers; they die with it, and it with the site."""
+
+    def __init__(self, site: Site) -> None:
+        self._folder = site.folder
+        self._requests = site.folder / "requests"
+        self._answers = site.folder / "answers"
+        for pipe in (self._requests, self._answers):
+            os.mkfifo(pipe)
+        command: list[Part] = [sys.executable, "-m", "tests.crash.zygote", self._requests, self._answers]
+        self.process = site.start("zygote", command, env={"PYTHONPATH": str(Path(__file__).parents[2])})
+        self._out = self._requests.open("w", buffering=1)
+        self._in = self._answers.open()
+        self._lock = threading.Lock()
+
+    def controller(self, arguments: list[str], folder: Path, plan: Plan | None) -> Identity:
+        """A controller with these options; its log and its trace are in ``folder``."""
+        request = {"arguments": arguments, "folder": str(folder), "plan": plan.to_json() if plan else None}
+        with self._lock:
+            self._out.write(json.dumps(request) + "\n")
+            return Identity.of(int(self._in.readline()))
+
+
+def _child(request: dict[str, Any]) -> NoReturn:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    folder = Path(request["folder"])
+    log = os.open(folder / "controller.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    gated.LOST_GRACE = LOST_GRACE
+    raw = request["plan"]
+    plan = Plan(raw["call"], Moment(raw["moment"]), How(raw["how"]), raw["nth"]) if raw else None
+    Hook(plan, folder / "trace", folder / "fired").install()
+    try:
+        controller.main(request["arguments"])
+    except SystemExit as error:
+        print(error.code, file=sys.stderr, flush=True)
+    os._exit(0)
+
+
+def main() -> None:
+    """Fork on request until the requests end."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody is to wait for the dead
+    requests, answers = Path(sys.argv[1]), Path(sys.argv[2])
+    with requests.open() as lines, answers.open("w", buffering=1) as told:
+        for line in lines:
+            pid = os.fork()
+            if pid == 0:
+                _child(json.loads(line))
+            told.write(f"{pid}\n")
+
+
+if __name__ == "__main__":
+    main()
