@@ -27,7 +27,7 @@ from durablejob_controller.errors import (
     NotServed,
     Refused,
 )
-from durablejob_controller.kube import BACKENDS, JOBS, SECRETS
+from durablejob_controller.kube import BACKENDS, JOBS, SECRETS, Object
 from durablejob_controller.views import Decision, NoSite, Seen, Site
 from tests.controller.fake_kube import backend_object
 from tests.controller.scripted_backend import READY
@@ -154,6 +154,21 @@ async def test_a_secret_that_may_not_be_read_uses_up_no_claim_and_is_named_in_th
         await stage.work(lambda: stage.state() == "Failed")
         assert stage.reason() == "SecretForbidden"
         assert stage.status()["current"]["claim"]["number"] == 1
+        assert backend.submitted == []
+
+
+async def test_a_body_that_is_no_longer_what_was_reserved_is_not_sent() -> None:
+    """The backend is edited between the record and the submission."""
+    async with staged() as stage:
+        backend = await stage.use_scripted()
+
+        def edited(_: str, raw: Object) -> None:
+            if (raw.get("status") or {}).get("current"):
+                backend.hash = "another"
+
+        stage.kube.watchers.append(edited)
+        stage.job()
+        await stage.work(lambda: stage.state() == "Failed" or backend.done.count("close") > 0)
         assert backend.submitted == []
 
 

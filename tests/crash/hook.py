@@ -128,9 +128,9 @@ def name_of(request: httpx.Request) -> str:
     what = f"{method} {plural}" + (f"/{sub}" if sub else "")
     body = _body(request)
     if what == "PUT durablejobs/status":
-        return f"{what} {_status(body.get('status') or {})}"
+        return f"{what} [{_status(body.get('status') or {})}]"
     if what == "PATCH durablejobs":
-        return f"{what} finalizer {'on' if body['metadata'].get('finalizers') else 'off'}"
+        return f"{what} [finalizer {'on' if body['metadata'].get('finalizers') else 'off'}]"
     return what
 
 

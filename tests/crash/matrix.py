@@ -39,8 +39,8 @@ def _occurrences(early: int, late: int, story: Story) -> set[int]:
 
 
 def unknown(traces: Sequence[Result], known: frozenset[str]) -> set[str]:
-    """Calls that the catalogue lacks."""
-    return {call for trace in traces for call in trace.trace} - known
+    """Calls that the catalogue lacks; what is written in them is chance, and not compared."""
+    return {call.partition(" [")[0] for trace in traces for call in trace.trace} - known
 
 
 def sample(all_cells: Sequence[Cell], count: int) -> list[Cell]:
