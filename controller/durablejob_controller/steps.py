@@ -78,6 +78,9 @@ def active(job: DurableJob, current: Current, run: Run, now: datetime) -> Decisi
         return put_down(job, current, run, reasons.CANCELLING, now)
     if overdue(job, current, now):
         return put_down(job, current, run, reasons.DEADLINE, now)
+    if run.condemned is not None:
+        why = reasons.CONDEMNED.get(run.condemned) or Why(run.condemned, run.message or "")
+        return put_down(job, current, run, why, now)
     started = current.claim is not None or run.phase is Phase.RUNNING
     state = State.RUNNING if started else State.SUBMITTED
     if started and current.started_at is None:

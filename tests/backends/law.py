@@ -14,10 +14,11 @@ from durablejob_api.backend import JobBackendSpec
 from durablejob_api.job import DurableJob
 from durablejob_api.names import attempt_key
 from durablejob_api.status import Current, Reservation
-from durablejob_controller.backends.contract import Backend, Submission, Surroundings
+from durablejob_controller.backends.contract import Backend, Submission
 from durablejob_controller.backends.fake import plugin as fake
 from durablejob_controller.backends.fake import world
 from durablejob_controller.backends.spark_standalone import plugin as spark_standalone
+from durablejob_controller.backends.surroundings import Surroundings
 from tests.backends.spark_law import GatedCluster, spark_case
 from tests.backends.spark_standalone import works
 from tests.backends.spark_standalone.scripted_gate import Paths
