@@ -81,7 +81,8 @@ def active(job: DurableJob, current: Current, run: Run, now: datetime) -> Decisi
     if run.condemned is not None:
         why = reasons.CONDEMNED.get(run.condemned) or Why(run.condemned, run.message or "")
         return put_down(job, current, run, why, now)
-    started = current.claim is not None or run.phase is Phase.RUNNING
+    # A system may step back (its pod is being deleted, it recovers): what had started is not said to wait.
+    started = current.claim is not None or run.phase is Phase.RUNNING or current.started_at is not None
     state = State.RUNNING if started else State.SUBMITTED
     if started and current.started_at is None:
         current = current.model_copy(update={"started_at": now})
