@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from durablejob_controller.backends.kubernetes_job.manifest import HOLD, KEY
+from durablejob_controller.backends.kubernetes_job.manifest import HOLD, KEY, RELEASED
 from durablejob_controller.backends.kubernetes_job.reading import CONTROLLER_UID
 from durablejob_controller.errors import Conflict, Forbidden, KubernetesUnavailable, NotFound, Refused
 
@@ -66,7 +66,9 @@ class ScriptedCluster:
         parts = path.split("/")
         namespace = parts[parts.index("namespaces") + 1] if "namespaces" in parts else ""
         if path.endswith("/pods"):
-            return {"kind": "PodList", "metadata": {}, "items": self.pods}
+            wanted = params["labelSelector"]
+            found = [pod for pod in self.pods if pod["metadata"]["labels"][CONTROLLER_UID] in wanted]
+            return {"kind": "PodList", "metadata": {}, "items": found}
         if path.endswith("/jobs"):
             return self._create(body) if method == "POST" else self._list(namespace, params)
         job = self.jobs.get((namespace, parts[-1]))
@@ -104,6 +106,7 @@ class ScriptedCluster:
             for (where, called), job in self.jobs.items()
             if namespace in ("", where) and name in ("", called)
             and (name or KEY in job["metadata"].get("labels", {}))
+            and (name or RELEASED not in job["metadata"]["labels"])
         ]  # fmt: skip
         return {"kind": "JobList", "metadata": {}, "items": found}
 
@@ -120,6 +123,7 @@ class ScriptedCluster:
             if meta["resourceVersion"] != job["metadata"]["resourceVersion"]:
                 raise Conflict("the object has been modified", 409)
             new["metadata"]["finalizers"] = meta["finalizers"]
+            new["metadata"]["labels"] |= meta["labels"]
         new["metadata"]["resourceVersion"] = str(next(self._serial))
         job.clear()
         job.update(new)

@@ -222,6 +222,30 @@ async def test_one_list_is_enough_while_all_pods_are_ready() -> None:
     assert [path for _, path, _ in cluster.asked][-1] == "/api/v1/namespaces/data/pods"
 
 
+async def test_what_was_released_is_found_by_its_name_and_listed_no_more() -> None:
+    cluster = ScriptedCluster()
+    backend = make(cluster)
+    submission = await submitted(cluster, backend)
+    cluster.finish(KEY)
+    await backend.release(JOB, submission.current)
+    assert (await backend.observe()).runs == {}
+    (run,) = (await backend.look_up(KEY, submission.current)).runs
+    assert (run.verdict, run.held) == (Verdict.SUCCEEDED, False)
+
+
+async def test_pods_are_asked_for_by_the_hundred() -> None:
+    cluster = ScriptedCluster()
+    backend = make(cluster)
+    for number in range(250):
+        job = works.job(f"job-{number}")
+        await backend.submit(await works.reserve(job, backend))
+        cluster.finish(works.key(job), "Failed", reason="BackoffLimitExceeded")
+    cluster.asked.clear()
+    found = await backend.observe()
+    assert len(found.runs) == 250
+    assert [path.rpartition("/")[2] for _, path, _ in cluster.asked] == ["jobs", "pods", "pods", "pods"]
+
+
 async def test_an_impostor_without_our_labels_is_found_by_its_name_and_killed_by_its_uid() -> None:
     cluster = ScriptedCluster()
     backend = make(cluster)

@@ -39,6 +39,8 @@ from durablejob_controller.errors import BackendUnavailable, Conflict, Forbidden
 
 _TRIES = 5
 """Times that a compare-and-swap on a Job is tried at once: its controller writes the status meanwhile."""
+_SELECTED = 100
+"""Jobs whose pods are asked for at once: their uids are part of the URL."""
 
 
 class KubernetesJob:
@@ -136,11 +138,11 @@ class KubernetesJob:
     # --- look -------------------------------------------------------------------------------------------
 
     async def observe(self) -> Snapshot:
-        """One list of the Jobs of all attempts; a second one, of their pods, only while some Job needs it."""
-        jobs = await self._calls.jobs(self._namespace, labelSelector=manifest.KEY)
+        """One list of the Jobs of all attempts that are not released; and of pods, only of Jobs that need it."""
+        jobs = await self._calls.jobs(self._namespace, labelSelector=manifest.LISTED)
         self._where = {}
         found: defaultdict[str, tuple[Run, ...]] = defaultdict(tuple)
-        for job, run in await self._runs(jobs, self._namespace, manifest.KEY):
+        for job, run in await self._runs(jobs):
             found[reading.key_of(job) or ""] += (run,)
         return Snapshot(self._cluster_uid, dict(found))
 
@@ -157,18 +159,16 @@ class KubernetesJob:
         else:
             one = await self._calls.get(namespace, name)
             jobs = [one] if one is not None else []
-        runs: tuple[Run, ...] = ()
-        for job in jobs:
-            selector = f"{reading.CONTROLLER_UID}={job['metadata']['uid']}"
-            runs += tuple(run for _, run in await self._runs([job], job["metadata"]["namespace"], selector))
-        return Sighting(runs, self._cluster_uid)
+        return Sighting(tuple(run for _, run in await self._runs(jobs)), self._cluster_uid)
 
-    async def _runs(self, jobs: list[Object], namespace: str | None, selector: str) -> list[tuple[Object, Run]]:
+    async def _runs(self, jobs: list[Object]) -> list[tuple[Object, Run]]:
         """The runs that these Jobs are. The pods are asked for after the Jobs: one that is deleted gets no new ones."""
         pods: defaultdict[str, list[Object]] = defaultdict(list)
         try:
-            if any(reading.needs_pods(job) for job in jobs):
-                for pod in await self._calls.pods(namespace, selector):
+            needy = [job["metadata"]["uid"] for job in jobs if reading.needs_pods(job)]
+            for start in range(0, len(needy), _SELECTED):
+                wanted = ",".join(needy[start : start + _SELECTED])
+                for pod in await self._calls.pods(self._namespace, f"{reading.CONTROLLER_UID} in ({wanted})"):
                     labels = pod["metadata"].get("labels") or {}
                     pods[labels.get(reading.CONTROLLER_UID, "")].append(pod)
             runs = [(job, reading.run_of(job, pods[job["metadata"]["uid"]])) for job in jobs]
@@ -216,7 +216,8 @@ class KubernetesJob:
                 return
             meta = found["metadata"]
             finalizers = [each for each in meta["finalizers"] if each != manifest.HOLD]
-            body = {"metadata": {"uid": uid, "resourceVersion": meta["resourceVersion"], "finalizers": finalizers}}
+            changed = {"finalizers": finalizers, "labels": {manifest.RELEASED: "true"}}
+            body = {"metadata": {"uid": uid, "resourceVersion": meta["resourceVersion"], **changed}}
             try:
                 await self._calls.send("PATCH", job_path(namespace, name), body=body, content_type=MERGE_PATCH)
             except NotFound:
