@@ -77,6 +77,15 @@ def test_a_job_that_ends_well_has_succeeded_and_is_let_go(desk: Desk, fake: Fake
     desk.cluster.kubectl("-n", "default", "delete", job_of(desk, name), "--timeout=30s")  # nothing of ours holds it
 
 
+def test_a_cluster_backend_runs_jobs_in_the_namespace_of_each(desk: Desk, fake: FakeKubelet) -> None:
+    everywhere = {"kubernetes": {}, "namespaces": [desk.namespace]}
+    desk.apply({"kind": "ClusterJobBackend", "metadata": {"name": "everywhere"}, "spec": everywhere})
+    ref = {"kind": "ClusterJobBackend", "name": "everywhere", "type": "Kubernetes"}
+    name = desk.submit({**spec(), "backendRef": ref})
+    assert desk.end(name)["state"] == "Succeeded"
+    assert starts(desk, fake, name) == 1
+
+
 def test_a_program_that_fails_ends_failed_with_its_exit_code(desk: Desk, fake: FakeKubelet) -> None:
     name = desk.submit(spec({END: "fail:3"}))
     assert ends(desk, name) == ("Failed", "BackoffLimitExceeded")

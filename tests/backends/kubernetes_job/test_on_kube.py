@@ -274,6 +274,29 @@ async def test_an_activation_and_a_post_that_arrive_after_everything_is_over_sta
     assert bench.starts(submission) == 1
 
 
+async def test_activations_that_arrive_at_once_start_one_program(bench: Bench) -> None:
+    submission = await works.reserve(await bench.job(), bench.backend)
+    answers = await asyncio.gather(*(bench.backend.submit(submission) for _ in range(8)))
+    assert answers == [Accepted(submission.reservation.object_uid)] * 8
+    assert (await bench.end(submission)).verdict is Verdict.SUCCEEDED
+    assert bench.starts(submission) == 1
+
+
+async def test_what_is_being_deleted_is_not_activated_any_more(bench: Bench) -> None:
+    submission = await works.reserve(await bench.job(), bench.backend)
+    name = f"dj-{submission.current.key}"
+
+    def finalizers(names: list[str]) -> None:
+        bench.kubectl("patch", "job", name, "--type=merge", "-p", json.dumps({"metadata": {"finalizers": names}}))
+
+    finalizers(["example.com/wait"])
+    await bench.backend.kill(submission.reservation.object_uid or "")
+    assert isinstance(await bench.backend.submit(submission), Unclear)
+    finalizers([])
+    await bench.gone(submission.current.key)
+    assert bench.starts(submission) == 0
+
+
 async def test_an_impostor_under_our_name_is_seen_and_killed_and_never_activated(bench: Bench) -> None:
     submission = await works.reserve(await bench.job(), bench.backend)
     key, name = submission.current.key, f"dj-{submission.current.key}"
