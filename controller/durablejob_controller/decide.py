@@ -37,6 +37,8 @@ object         another one under the name   kill it
 object         inert                        activate it; wish, deadline, refusal, other body: note it, remove it
 object         absent                       our doing: Cancelled, Failed; else Lost
 object         active                       wait; with a wish: kill it; deletion with Orphan: release it, let go
+object         active, ended by others      note why, and kill it: Failed, for that reason
+object         active since another time    it was stopped, and began again: Preempted, as above
 object         ended                        as for the winner
 reserved id    another run under the id     kill it; close, Lost
 reserved id    absent, or refused copy      it was accepted, or forgotten: close, Lost. Else it never began:
@@ -65,6 +67,7 @@ from durablejob_controller.gated import (
     stop_unstarted,
     winner,
 )
+from durablejob_controller.reasons import Why
 from durablejob_controller.record import advanced, attempt_of, fresh_attempt, next_claim
 from durablejob_controller.steps import end, inform, state_of, unanswered, winner_id
 from durablejob_controller.ungated import inert_object, reserved_id
@@ -169,6 +172,8 @@ def _before_start(job: DurableJob, current: Current, site: Site | NoSite, seen: 
 def _reserve(job: DurableJob, current: Current, site: Site, seen: Seen, now: datetime) -> Decision:
     offer = seen.offer
     if site.traits.identity is not Identity.CLAIM and offer is None:
+        if seen.rejected is not None:  # what the system will not even hold has no effect, now or later
+            return end(job, current, Outcome.FAILED, Why(seen.rejected.reason, seen.rejected.message), now)
         return Reserve()
     reservation = Reservation(
         backend_uid=site.uid,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pydantic import ValidationError
 
@@ -102,6 +102,9 @@ class Entry:
         Exact look-ups and batches overlap, and each is older than the other in turn. Where they say the same, the
         exact one stands while it is recent: it knows more (the fence), and is not to be asked for again and again.
         """
+        own = tuple(run for run in sighting.runs if run.namespace in (None, self.job.metadata.namespace))
+        if len(own) < len(sighting.runs):  # whoever forges our key elsewhere neither hinders nor ends this job
+            sighting = replace(sighting, runs=own)
         same = self.sighting is not None and _gist(self.sighting) == _gist(sighting)
         if same and not exact and self.confirmed:
             return
@@ -141,8 +144,12 @@ def _claim(job: DurableJob) -> object:
     return (claim.number, claim.driver) if claim else None
 
 
+def _reserved(job: DurableJob) -> bool:
+    return job.current is not None and job.current.reservation is not None
+
+
 def _gist(sighting: Sighting) -> object:
-    return [(run.id, run.phase, run.verdict, run.started_time) for run in sighting.runs]
+    return [(run.id, run.phase, run.verdict, run.started_time, run.held, run.condemned) for run in sighting.runs]
 
 
 def parse(raw: Object) -> tuple[DurableJob, str | None]:
@@ -206,6 +213,8 @@ class Jobs:
             elif _claim(before) != _claim(job):
                 entry.since = now  # what was seen before the claim was won says nothing of the winner
                 entry.rejected = None  # nor does the refusal of a claim that was replaced
+            if not _reserved(before) and _reserved(job):
+                entry.offer = entry.rejected = None  # whatever we were answered, somebody has reserved it
         self._by_key[entry.key] = uid
         if entry.unfinished:
             self._unfinished.setdefault(address_of(job), set()).add(uid)

@@ -122,14 +122,14 @@ class Kube:
 
     async def get(self, resource: Resource, namespace: str | None, name: str) -> Object:
         """A quorum read: no resourceVersion is sent, so that the answer is not from a stale cache."""
-        return await self._call("GET", resource.path(namespace, name))
+        return await self.call("GET", resource.path(namespace, name))
 
     async def pages(self, resource: Resource, namespace: str | None) -> AsyncIterator[Object]:
         """All objects, page by page; the list is consistent as of its first page."""
         token: str | None = None
         while True:
             params = {"limit": "500"} | ({"continue": token} if token else {})
-            page = await self._call("GET", resource.path(namespace), params=params)
+            page = await self.call("GET", resource.path(namespace), params=params)
             for item in page.get("items", ()):
                 yield item
             token = page.get("metadata", {}).get("continue")
@@ -137,7 +137,7 @@ class Kube:
                 return
 
     async def create(self, resource: Resource, namespace: str | None, body: Object) -> Object:
-        return await self._call("POST", resource.path(namespace), body=body)
+        return await self.call("POST", resource.path(namespace), body=body)
 
     async def replace(self, resource: Resource, body: Object, subresource: str | None = None) -> Object:
         """PUT: the resourceVersion in ``body`` makes it a compare-and-swap; ``Conflict`` when it lost."""
@@ -145,29 +145,30 @@ class Kube:
         if not meta.get("resourceVersion"):
             raise KubernetesError("a compare-and-swap needs a resourceVersion")
         path = resource.path(meta.get("namespace"), meta["name"], subresource)
-        return await self._call("PUT", path, body=body)
+        return await self.call("PUT", path, body=body)
 
     async def patch_metadata(self, resource: Resource, meta: Mapping[str, Any], changes: Object) -> Object:
         """Change metadata of the very version that ``meta`` is of; ``Conflict`` when it is another by now."""
         body = {"metadata": {"uid": meta["uid"], "resourceVersion": meta["resourceVersion"], **changes}}
         path = resource.path(meta.get("namespace"), meta["name"])
-        return await self._call("PATCH", path, body=body, content_type=MERGE_PATCH)
+        return await self.call("PATCH", path, body=body, content_type=MERGE_PATCH)
 
     async def delete(self, resource: Resource, meta: Mapping[str, Any]) -> None:
         """Delete this very version of this very object."""
         preconditions = {"uid": meta["uid"], "resourceVersion": meta["resourceVersion"]}
         path = resource.path(meta.get("namespace"), meta["name"])
-        await self._call("DELETE", path, body={"preconditions": preconditions})
+        await self.call("DELETE", path, body={"preconditions": preconditions})
 
-    async def _call(
+    async def call(
         self,
         method: str,
         path: str,
         *,
         params: Mapping[str, str] | None = None,
-        body: Object | None = None,
+        body: object = None,
         content_type: str = "application/json",
     ) -> Object:
+        """One request, sent at most once; raises ``KubernetesError``. The other methods are made of it."""
         headers = {"Accept": "application/json"}
         token = bearer(self._configuration)
         if token:

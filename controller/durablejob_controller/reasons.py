@@ -34,6 +34,13 @@ THREW = Why(
 PROGRAM_FAILED = Why("ProgramFailed", "The program failed; see the driver's stderr for the exception or exit code.")
 KILLED = Why("Killed", "The run was killed in the external system, not by durablejob.")
 DELETED_EXTERNALLY = Why("DeletedExternally", "The run was deleted in the external system, not by durablejob.")
+PREEMPTED = Why(
+    "Preempted",
+    "The run was suspended after it had begun (by Kueue, or by hand); it is not allowed to begin a second time. Retry "
+    "the job.",
+)
+CONDEMNED = {why.reason: why for why in (PREEMPTED, DELETED_EXTERNALLY)}
+"""Why a run that others have ended is killed."""
 CANCELLED_BEFORE_START = Why("Cancelled", "Cancelled before the program started; it can no longer start.")
 CANCELLED = Why("Cancelled", "Cancelled: the run was killed.")
 CANCELLING = Why("Cancelling", "The end of the run was requested; waiting until the external system confirms it.")

@@ -179,7 +179,11 @@ class Reconciler:
             case Submit():
                 return await self._submit(uid, entry, await self._secrets(entry))
             case Reserve():
-                entry.offer = await self._backend(entry).reserve(entry.job, entry.key)
+                answer = await self._backend(entry).reserve(entry.job, entry.key)
+                if isinstance(answer, Rejected):
+                    entry.rejected = answer
+                else:
+                    entry.offer = answer
                 return True
             case Kill(run=run):
                 await self._backend(entry).kill(run)

@@ -16,8 +16,9 @@ from durablejob_controller.admission import Admission
 from durablejob_controller.backend_entry import Entry
 from durablejob_controller.backend_report import hold, is_deleting, is_held, kind_of, report
 from durablejob_controller.backends.bounded import Bounded
-from durablejob_controller.backends.contract import Backend, GateTokens, Probe, Surroundings, Traits
+from durablejob_controller.backends.contract import Backend, Probe, Traits
 from durablejob_controller.backends.registry import Registry
+from durablejob_controller.backends.surroundings import GateTokens, Surroundings
 from durablejob_controller.credentials import backend_token
 from durablejob_controller.errors import BackendError, Conflict, InvalidBackend, KubernetesError
 from durablejob_controller.jobs import Address, Jobs, address_of, describe_errors
@@ -144,6 +145,8 @@ class Sites:
             gate_token=self._tokens,
             token=token,
             timeout=self._settings.request_timeout,
+            kubernetes=self._kube,
+            namespace=resource.metadata.namespace,
         )
         backend = self._registry.plugin(resource.spec).make(resource.spec, surroundings)
         return Bounded(backend, PATIENCE * self._settings.request_timeout)

@@ -78,7 +78,11 @@ def active(job: DurableJob, current: Current, run: Run, now: datetime) -> Decisi
         return put_down(job, current, run, reasons.CANCELLING, now)
     if overdue(job, current, now):
         return put_down(job, current, run, reasons.DEADLINE, now)
-    started = current.claim is not None or run.phase is Phase.RUNNING
+    if run.condemned is not None:
+        why = reasons.CONDEMNED.get(run.condemned) or Why(run.condemned, run.message or "")
+        return put_down(job, current, run, why, now)
+    # A system may step back (its pod is being deleted, it recovers): what had started is not said to wait.
+    started = current.claim is not None or run.phase is Phase.RUNNING or current.started_at is not None
     state = State.RUNNING if started else State.SUBMITTED
     if started and current.started_at is None:
         current = current.model_copy(update={"started_at": now})

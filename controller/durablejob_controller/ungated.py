@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from durablejob_api.job import DurableJob
@@ -57,13 +58,21 @@ def inert_object(
         # Once activated it cannot vanish, our finalizer holds it. If the end was ours, this is it.
         outcome, why = ended_by_us(job, current, now) or (Outcome.LOST, reasons.LOST)
         return end(job, current, outcome, why, now)
+    # Suspending and resuming an object gives it another start time, or takes it away: what was recorded has stopped.
+    again = current.run_started_time is not None and run.started_time != current.run_started_time
     if run.phase is Phase.ENDED:
         outcome, why = judge(job, current, run, now)
+        if again and run.verdict in (Verdict.SUCCEEDED, Verdict.FAILED):
+            outcome, why = Outcome.FAILED, reasons.PREEMPTED  # the end of another start
         return end(job, current, outcome, why, now, run=run)
     if run.phase is Phase.INERT:
         return _activate(job, current, run, reservation, site, seen, now)
     if job.deleting and not wishes_end(job, current.number):
         return Release() if run.held else Unguard()  # Orphan
+    if again:
+        run = replace(run, condemned=reasons.PREEMPTED.reason)
+    elif run.started_time is not None:
+        current = current.model_copy(update={"run_started_time": run.started_time})  # in whatever is written next
     return active(job, current, run, now)
 
 

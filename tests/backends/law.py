@@ -9,15 +9,24 @@ import uuid
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
+
+import httpx
+from kubernetes.client import Configuration
 
 from durablejob_api.backend import JobBackendSpec
 from durablejob_api.job import DurableJob
 from durablejob_api.names import attempt_key
 from durablejob_api.status import Current, Reservation
-from durablejob_controller.backends.contract import Backend, Submission, Surroundings
+from durablejob_controller.backends.contract import Backend, Offer, Submission
 from durablejob_controller.backends.fake import plugin as fake
 from durablejob_controller.backends.fake import world
+from durablejob_controller.backends.kubernetes_job import plugin as kubernetes_job
 from durablejob_controller.backends.spark_standalone import plugin as spark_standalone
+from durablejob_controller.backends.surroundings import Surroundings
+from durablejob_controller.kube import Kube
+from tests.backends.kubernetes_job import works as kubernetes_works
+from tests.backends.kubernetes_job.scripted_cluster import ScriptedCluster
 from tests.backends.spark_law import GatedCluster, spark_case
 from tests.backends.spark_standalone import works
 from tests.backends.spark_standalone.scripted_gate import Paths
@@ -99,6 +108,7 @@ class FakeCase(Case):
     async def reserved(self, job: DurableJob) -> Submission:
         key = attempt_key(job.metadata.uid, 1)
         offer = await self.backend.reserve(job, key)
+        assert isinstance(offer, Offer)
         reservation = Reservation.model_validate(
             {
                 "backendUID": "b", "backendType": "Plugin", "clusterID": self._cluster, "at": "2026-01-01T00:00:00Z",
@@ -162,4 +172,42 @@ class SparkLaw(Law):
         return spark_standalone.make(works.backend(url, url), SURROUNDINGS)
 
 
-LAWS: dict[str, Law] = {"fake": FakeLaw(), "spark-standalone": SparkLaw()}
+class KubernetesCase(Case):
+    def __init__(self, behaviour: str) -> None:
+        self._cluster = ScriptedCluster(behaviour)
+        surroundings = replace(SURROUNDINGS, kubernetes=self._cluster, namespace=kubernetes_works.NAMESPACE)
+        self.backend = kubernetes_job.make(kubernetes_works.SPEC, surroundings)
+
+    def job(self, name: str = "load", **changes: str) -> DurableJob:
+        return kubernetes_works.job(name, kubernetes_works.template(*changes.values()))
+
+    async def reserved(self, job: DurableJob) -> Submission:
+        return await kubernetes_works.reserve(job, self.backend)
+
+    def starts(self, job: DurableJob) -> int:
+        return self._cluster.ledger.count(kubernetes_works.key(job))
+
+    async def finish(self, job: DurableJob) -> None:
+        self._cluster.finish(kubernetes_works.key(job))
+
+    def forget(self) -> None:
+        self._cluster.jobs.clear()
+
+
+class KubernetesLaw(Law):
+    @asynccontextmanager
+    async def opened(self, behaviour: str = "well") -> AsyncIterator[Case]:
+        yield KubernetesCase(behaviour)
+
+    def pointed_at(self, url: str) -> Backend | None:
+        configuration = Configuration()
+        configuration.host = url
+        try:
+            kube = Kube(configuration, SURROUNDINGS.timeout)
+        except httpx.InvalidURL:
+            return None  # the controller itself would not start
+        surroundings = replace(SURROUNDINGS, kubernetes=kube, namespace=kubernetes_works.NAMESPACE)
+        return kubernetes_job.make(kubernetes_works.SPEC, surroundings)
+
+
+LAWS: dict[str, Law] = {"fake": FakeLaw(), "kubernetes-job": KubernetesLaw(), "spark-standalone": SparkLaw()}

@@ -15,9 +15,10 @@ from aiohttp.test_utils import TestServer
 from durablejob_api.job import DurableJob
 from durablejob_api.status import DurableJobStatus, Outcome, State
 from durablejob_controller import reasons
-from durablejob_controller.backends.contract import Backend, Surroundings
+from durablejob_controller.backends.contract import Backend
 from durablejob_controller.backends.spark_standalone import plugin
 from durablejob_controller.backends.spark_standalone.stub import parse_class_name
+from durablejob_controller.backends.surroundings import Surroundings
 from durablejob_controller.claims import ClaimId, Granted, grant_start
 from durablejob_controller.record import ended
 from tests.backends.spark_standalone import works

@@ -21,11 +21,11 @@ from durablejob_controller.backends.contract import (
     Rejected,
     Run,
     Submission,
-    Surroundings,
     Unclear,
     Verdict,
 )
 from durablejob_controller.backends.fake import plugin, world
+from durablejob_controller.backends.surroundings import Surroundings
 from durablejob_controller.errors import BackendUnavailable, InvalidBackend, InvalidWork
 from tests.backends.spark_standalone.scripted_gate import Paths
 

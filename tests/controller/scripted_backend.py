@@ -17,13 +17,14 @@ from durablejob_controller.backends.contract import (
     Identity,
     Offer,
     Probe,
+    Rejected,
     Run,
     Sighting,
     Snapshot,
     Submission,
-    Surroundings,
     Traits,
 )
+from durablejob_controller.backends.surroundings import Surroundings
 from durablejob_controller.errors import InvalidWork
 
 READY = Probe(True, "Ready", "all is well", Guarantee.EXACT, version="1", incarnation="life-1")
@@ -45,6 +46,8 @@ class ScriptedBackend:
         self.found: Probe | Exception = READY
         self.probing: asyncio.Event | None = None
         """probe waits for it, then answers."""
+        self.refusal: Rejected | None = None
+        """What reserve answers, if not an offer."""
         self.answer: Answer | Exception = Accepted()
         self.invalid: InvalidWork | None = None
         self.hash = "hash"
@@ -74,8 +77,10 @@ class ScriptedBackend:
             raise self.found
         return self.found
 
-    async def reserve(self, job: DurableJob, key: str) -> Offer:
+    async def reserve(self, job: DurableJob, key: str) -> Offer | Rejected:
         self.done.append("reserve")
+        if self.refusal is not None:
+            return self.refusal
         return Offer(application_id=f"app-{next(self._serial)}", incarnation=self.incarnation)
 
     async def submit(self, submission: Submission) -> Answer:

@@ -58,6 +58,9 @@ BEFORE_THE_START: dict[str, Row] = {
     "what was reserved is recorded, then submitted": (
         job(), site(FENCED_ID), seen(offer=Offer(application_id="a1")), "Submitting, submit"),
     "an object is reserved": (job(), site(OBJECT), seen(), "reserve"),
+    "what cannot even be reserved has failed": (job(), site(OBJECT), seen(rejected=REFUSAL), "Failed NoSuchQueue"),
+    "nor can an id": (job(), site(FENCED_ID), seen(rejected=REFUSAL), "Failed NoSuchQueue"),
+    "a wish comes before the refusal": (job(cancelled=True), site(OBJECT), seen(rejected=REFUSAL), "Cancelled"),
     "an inert object is no run": (job(), site(OBJECT), seen(run("o1", INERT)), "reserve"),
     "a run without a reservation is never submitted again": (
         job(), site(), seen(run("d1", RUNNING, claim=1)), "Lost FoundWithoutReservation"),
@@ -179,6 +182,9 @@ THE_WINNER: dict[str, Row] = {
 
 _NOTED = by_object(cancel_requested_at=ago(5), reason="NoSuchQueue", message="there is no queue etl")
 
+_PREEMPTED = by_object(cancel_requested_at=ago(5), reason="Preempted", message="it was suspended")
+_BEGUN = by_object(run_started_time="t0")
+
 AN_OBJECT: dict[str, Row] = {
     "inert: activate it": (job(by_object()), site(OBJECT), seen(run("o1", INERT)), "submit"),
     "but not at once": (job(by_object()), site(OBJECT), seen(run("o1", INERT), hold=8), "wait 8"),
@@ -206,6 +212,30 @@ AN_OBJECT: dict[str, Row] = {
     "then let go": (job(by_object(), **ORPHAN), site(OBJECT), seen(run("o1", RUNNING)), "unguard"),
     "it runs and is cancelled": (job(by_object(), cancelled=True), site(OBJECT), seen(run("o1", RUNNING)),
         "Cancelling, kill o1"),
+    "it was preempted: that is noted, and it is killed": (job(by_object(), state=State.RUNNING), site(OBJECT),
+        seen(run("o1", QUEUED, condemned="Preempted")), "Cancelling Preempted, kill o1"),
+    "somebody has deleted it, and it runs on": (job(by_object(), state=State.RUNNING), site(OBJECT),
+        seen(run("o1", RUNNING, condemned="DeletedExternally")), "Cancelling DeletedExternally, kill o1"),
+    "preempted, and a cancel is wished": (job(by_object(), cancelled=True), site(OBJECT),
+        seen(run("o1", QUEUED, condemned="Preempted")), "Cancelling, kill o1"),
+    "preempted and noted: kill it again": (job(_PREEMPTED), site(OBJECT),
+        seen(run("o1", QUEUED, condemned="Preempted")), "kill o1"),
+    "preempted, noted, and gone": (job(_PREEMPTED), site(OBJECT), seen(run("o1", Verdict.DELETED)),
+        "Failed Preempted"),
+    "preempted and noted, but it had succeeded": (job(_PREEMPTED), site(OBJECT), seen(run("o1", Verdict.SUCCEEDED)),
+        "Succeeded"),
+    "preempted, with Orphan: it is released": (job(by_object(), **ORPHAN), site(OBJECT),
+        seen(run("o1", QUEUED, condemned="Preempted", held=True)), "release"),
+    "its start time is gone: it was preempted": (job(_BEGUN, state=State.RUNNING), site(OBJECT),
+        seen(run("o1", QUEUED)), "Cancelling Preempted, kill o1"),
+    "it has another start time: it began again": (job(_BEGUN, state=State.RUNNING), site(OBJECT),
+        seen(run("o1", RUNNING, started_time="t1")), "Cancelling Preempted, kill o1"),
+    "it has its own start time": (job(_BEGUN, state=State.RUNNING), site(OBJECT),
+        seen(run("o1", RUNNING, started_time="t0")), "Running"),
+    "another start has succeeded": (job(_BEGUN), site(OBJECT), seen(run("o1", Verdict.SUCCEEDED, started_time="t1")),
+        "Failed Preempted"),
+    "its own start has succeeded": (job(_BEGUN), site(OBJECT), seen(run("o1", Verdict.SUCCEEDED, started_time="t0")),
+        "Succeeded"),
     "it ended": (job(by_object()), site(OBJECT), seen(run("o1", Verdict.FAILED, exit_code=3)), "Failed ProgramFailed"),
     "somebody deleted it": (job(by_object()), site(OBJECT), seen(run("o1", Verdict.DELETED)),
         "Failed DeletedExternally"),

@@ -185,6 +185,24 @@ def test_an_exact_answer_from_before_the_version_does_not_replace_a_fresh_batch(
     assert (entry.fresh, entry.confirmed) == (True, False)
 
 
+def test_a_run_under_our_key_in_another_namespace_is_nobodys() -> None:
+    entry = put(Jobs(), version(1))
+    own, forged = Run("o1", Phase.INERT, namespace="data"), Run("o2", Phase.RUNNING, namespace="elsewhere")
+    entry.saw(Sighting((forged, own), "life"), time.monotonic(), exact=True)
+    assert entry.sighting == Sighting((own,), "life")
+
+
+def test_a_refusal_to_reserve_is_forgotten_when_somebody_has_reserved() -> None:
+    jobs = Jobs()
+    entry = put(jobs, version(1))
+    entry.rejected = Rejected("Quota", "none left")
+    reservation = {"backendUID": "b", "backendType": "Plugin", "clusterID": "c", "bodyHash": "h"}
+    reserved = status()
+    reserved["current"]["reservation"] = {**reservation, "at": "2026-01-01T00:00:00Z"}
+    put(jobs, version(2, status=reserved))
+    assert entry.rejected is None
+
+
 def test_a_confirmed_answer_grows_old(monkeypatch: pytest.MonkeyPatch) -> None:
     entry = put(Jobs(), version(1))
     entry.saw(ABSENT, entry.read, exact=True)

@@ -188,6 +188,17 @@ async def test_a_definite_refusal_is_the_end() -> None:
         assert len(backend.submitted) == 1
 
 
+async def test_what_the_system_will_not_even_hold_fails_and_nothing_is_recorded_as_reserved() -> None:
+    async with staged() as stage:
+        backend = await stage.use_scripted()
+        backend.refusal = Rejected("InvalidSpec", "spec.template.spec.containers[0].name: Required value")
+        stage.job()
+        await stage.work(lambda: stage.state() == "Failed")
+        assert (stage.reason(), stage.message()) == (backend.refusal.reason, backend.refusal.message)
+        assert "reservation" not in stage.status()["current"]
+        assert backend.submitted == []
+
+
 async def test_a_submission_whose_answer_was_lost_is_found_and_not_repeated() -> None:
     name = cluster()
     async with staged() as stage:

@@ -151,6 +151,8 @@ ABLATIONS = (
         Options(stale_list=True, ablate="fresh observation")), 0),
     Ablation("uid precondition of the activation", lambda: ObjectWorld(
         _WISHES.but(persistent=True, ablate="uid precondition")), 2),
+    Ablation("what others have ended is killed", lambda: ObjectWorld(
+        Options(preempt=True, ablate="condemned is told")), 1),
     Ablation("inert first", lambda: ObjectWorld(_WISHES.but(persistent=True, ablate="inert first")), 1),
     Ablation("a new claim number revokes the old", lambda: ClaimWorld(
         _WISHES.but(ablate="claim number revokes")), 1, ((claims, "grant_start", _grant_any_number),)),

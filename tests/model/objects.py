@@ -25,7 +25,7 @@ class Thing(NamedTuple):
 
     uid: str
     phase: str = "inert"
-    """inert, program (runs), finished, failed, killed."""
+    """inert, program (runs), suspended (after it ran), finished, failed, killed."""
     held: bool = False
     """Our finalizer is on it."""
     deleting: bool = False
@@ -42,6 +42,7 @@ class Outside(NamedTuple):
 
 
 _NEW = "o-new"
+_BEGUN = ("program", "suspended")
 VERDICTS = {"finished": Verdict.SUCCEEDED, "failed": Verdict.FAILED, "killed": Verdict.DELETED}
 
 
@@ -63,8 +64,16 @@ class ObjectWorld(World):
         thing: Thing | None = shown
         if thing is None:
             return Sighting((), "")
-        phase = {"inert": Phase.INERT, "program": Phase.RUNNING}.get(thing.phase, Phase.ENDED)
-        return Sighting((Run(thing.uid, phase, verdict=VERDICTS.get(thing.phase), held=thing.held),), "")
+        phases = {"inert": Phase.INERT, "program": Phase.RUNNING, "suspended": Phase.QUEUED}
+        told = self.options.ablate != "condemned is told"
+        run = Run(
+            thing.uid,
+            phases.get(thing.phase, Phase.ENDED),
+            verdict=VERDICTS.get(thing.phase),
+            held=thing.held,
+            condemned="Preempted" if thing.phase == "suspended" and told else None,
+        )
+        return Sighting((run,), "")
 
     def message(self, resource: Resource) -> tuple[str, int, str]:
         current = resource.current
@@ -192,6 +201,11 @@ class ObjectWorld(World):
             yield Step(f"{uid} ends badly", to(ended and ended._replace(phase="failed")))
             if thing.deleting:
                 yield Step(f"the kubelet kills {uid}", to(ended and ended._replace(phase="killed")))
+            if self.options.preempt and not thing.deleting:
+                yield Step(f"{uid} is preempted", to(thing._replace(phase="suspended")), healthy=False, cost=1)
+        elif thing.phase == "suspended":
+            if thing.deleting:
+                yield Step(f"no pod of {uid} is left", to(thing._replace(phase="killed") if thing.held else None))
         elif thing.phase == "inert":
             if u.resource.wishes.gone:
                 yield Step(f"{uid} is collected with its owner", to(None))
@@ -220,11 +234,11 @@ class ObjectWorld(World):
 
 def _deleted(thing: Thing) -> Thing | None:
     """After a DELETE: what runs or is held goes later."""
-    return thing._replace(deleting=True) if thing.held or thing.phase == "program" else None
+    return thing._replace(deleting=True) if thing.held or thing.phase in _BEGUN else None
 
 
 def _released(thing: Thing) -> Thing | None:
-    if thing.deleting and thing.phase != "program":
+    if thing.deleting and thing.phase not in _BEGUN:
         return None
     return thing._replace(held=False)
 

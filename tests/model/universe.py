@@ -64,6 +64,8 @@ class Options:
     """The status is rolled back once."""
     reject: bool = False
     """The external system may refuse a submission for certain."""
+    preempt: bool = False
+    """A queue may suspend what runs, once and for all: it is assumed not to admit it again before it is killed."""
     upgrade: bool = False
     """What would be submitted may change."""
     deadline: bool = False

@@ -165,8 +165,8 @@ class World(Minds):
             free = self.put(u, number, None)
             for label, outside, cost in self.act(u, plan.kind, plan.arg):
                 yield Step(f"c{number}: {label}", free._replace(outside=outside), healthy=not cost, cost=cost)
-            if plan.kind == "Submit" and self.options.reject:
-                knows = self.plan("refused", plan.arg)
+            if plan.kind in ("Submit", "Reserve") and self.options.reject:
+                knows = self.plan("refused", (plan.kind, plan.arg))
                 yield Step(f"c{number}: {plan} is refused", self.put(u, number, knows), healthy=False, cost=1)
 
     def _swap(self, u: Universe, number: int, plan: Plan) -> Step[Universe]:
@@ -200,9 +200,12 @@ class World(Minds):
     def _refused(self, u: Universe, number: int, plan: Plan) -> Iterator[Step[Universe]]:
         """A controller that remembers a definite refusal; it does at once what it then decides."""
         yield Step(f"c{number} forgets the refusal", self.put(u, number, None))
-        if u.resource.wishes.gone or u.resource.current is None or u.resource.current.reservation is None:
+        kind, arg = plan.arg
+        current = u.resource.current
+        reserved = current is not None and current.reservation is not None
+        if u.resource.wishes.gone or reserved is (kind == "Reserve"):
             return
-        if self.message(u.resource) != plan.arg:
+        if arg != (self.message(u.resource) if reserved else u.resource.attempt):
             return
         for choice in self.decided(u, u.resource, self.shows(u.outside, u.resource.attempt), True, REFUSAL):
             if choice.target is not None:

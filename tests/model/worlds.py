@@ -67,6 +67,8 @@ def _variants(wishes: Options, kinds: Iterable[str], faults: int = 1) -> tuple[E
         "deletion with Orphan": wishes.but(policy=DeletionPolicy.ORPHAN, **_ANY),
     }
     found = [_world(kind, options, faults, name) for name, options in besides.items() for kind in kinds]
+    if OBJECT in kinds:
+        found.append(_world(OBJECT, wishes.but(preempt=True, **_ANY), faults, "preemption"))
     # An object is restored together with its DurableJob, from the same etcd: that is not modelled.
     restored = wishes.but(restore=True, raise_attempt=False)
     found += [_world(kind, restored, 1, "status rolled back") for kind in kinds if kind != OBJECT]

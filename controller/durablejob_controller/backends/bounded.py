@@ -18,6 +18,7 @@ from durablejob_controller.backends.contract import (
     Backend,
     Offer,
     Probe,
+    Rejected,
     Sighting,
     Snapshot,
     Submission,
@@ -55,7 +56,7 @@ class Bounded:
     async def probe(self) -> Probe:
         return await self._bound(self._inner.probe())
 
-    async def reserve(self, job: DurableJob, key: str) -> Offer:
+    async def reserve(self, job: DurableJob, key: str) -> Offer | Rejected:
         return await self._bound(self._inner.reserve(job, key))
 
     async def submit(self, submission: Submission) -> Answer:

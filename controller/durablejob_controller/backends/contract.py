@@ -10,7 +10,8 @@ the Kubernetes API. What keeps a program from starting twice is split as follows
 The law (``tests/backends/test_law.py`` runs it against every registered backend)
 ---------------------------------------------------------------------------------
 reserve
-    Sets something aside that has **no effect**. May be repeated, and forgotten, any number of times.
+    Sets something aside that has **no effect**. May be repeated, and forgotten, any number of times. Answers
+    ``Rejected`` only when the system refused for certain to hold it.
 submit
     Activates **exactly** what was reserved. May be repeated, delayed, or arrive twice, also after the
     attempt has ended, without starting the user's program a second time. Answers ``Rejected`` only
@@ -43,6 +44,7 @@ from durablejob_api.backend import Guarantee, JobBackendSpec
 from durablejob_api.job import DurableJob
 from durablejob_api.spec import BackendType
 from durablejob_api.status import Current, Progress, Reservation
+from durablejob_controller.backends.surroundings import Surroundings
 
 
 class Identity(Enum):
@@ -113,6 +115,11 @@ class Run:
     """Something of ours (a finalizer) keeps the ended thing; ``release`` lets it go."""
     external_id: str | None = None
     """What people call it, where that is not ``id`` (an object's kind and name)."""
+    namespace: str | None = None
+    """Where it lies, if the system has namespaces: what lies in another one than the job is not the job's."""
+    condemned: str | None = None
+    """Somebody else has ended it, and yet it may run on or begin again: the reason (Preempted: suspended after it had
+    begun; DeletedExternally: deleted, but not what runs in it). The engine notes the reason, and kills it."""
 
     @property
     def active(self) -> bool:
@@ -235,7 +242,7 @@ class Backend(Protocol):
 
     async def probe(self) -> Probe: ...
 
-    async def reserve(self, job: DurableJob, key: str) -> Offer: ...
+    async def reserve(self, job: DurableJob, key: str) -> Offer | Rejected: ...
 
     async def submit(self, submission: Submission) -> Answer: ...
 
@@ -255,29 +262,6 @@ class Backend(Protocol):
 
     async def aclose(self) -> None:
         """Give back connections; the external jobs go on."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What the controller hands to a backend when it makes one."""
-
-    cluster_uid: str
-    """uid of the Kubernetes cluster (of its kube-system namespace)."""
-    gate_url: str
-    """Where drivers reach the gate, unless the backend's own spec says otherwise."""
-    gate_token: GateTokens
-    token: str | None = field(default=None, repr=False)
-    """Credential named by the backend's tokenSecretRef."""
-    timeout: float = 10.0
-    """Seconds for one request."""
-
-
-class GateTokens(Protocol):
-    """Makes the unforgeable part of a claim's URL."""
-
-    def path(self, namespace: str, name: str, uid: str, attempt: int, claim: int) -> str:
-        """Path below the gate's URL that stands for this claim, with its key id and HMAC."""
         ...
 
 

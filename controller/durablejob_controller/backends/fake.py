@@ -42,11 +42,11 @@ from durablejob_controller.backends.contract import (
     Sighting,
     Snapshot,
     Submission,
-    Surroundings,
     Traits,
     Unclear,
     Verdict,
 )
+from durablejob_controller.backends.surroundings import Surroundings
 from durablejob_controller.errors import BackendUnavailable, InvalidBackend, InvalidWork
 
 FAULTS = ("none", "unclear", "dropped", "reject", "unavailable")

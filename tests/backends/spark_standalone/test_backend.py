@@ -10,16 +10,9 @@ from typing import Any
 
 import pytest
 
-from durablejob_controller.backends.contract import (
-    Accepted,
-    Backend,
-    Identity,
-    Rejected,
-    Surroundings,
-    Unclear,
-    Verdict,
-)
+from durablejob_controller.backends.contract import Accepted, Backend, Identity, Rejected, Unclear, Verdict
 from durablejob_controller.backends.spark_standalone import plugin
+from durablejob_controller.backends.surroundings import Surroundings
 from durablejob_controller.errors import BackendUnavailable, CredentialsRefused, InvalidBackend
 from tests.backends.spark_standalone import works
 from tests.backends.spark_standalone.scripted_gate import Paths

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from durablejob_api.job import DurableJob
-from durablejob_controller.backends.contract import Accepted, Backend, Phase, Run, Surroundings, Verdict
+from durablejob_controller.backends.contract import Accepted, Backend, Phase, Run, Verdict
 from durablejob_controller.backends.spark_standalone import plugin
+from durablejob_controller.backends.surroundings import Surroundings
 from tests.backends.spark_standalone import works
 from tests.backends.spark_standalone.scripted_gate import Paths, ScriptedGate, serving
 from tests.testbed import spark

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from durablejob_api.backend import JobBackendSpec
 from durablejob_api.spec import BackendType
-from durablejob_controller.backends.contract import Backend, Surroundings
+from durablejob_controller.backends.contract import Backend
 from durablejob_controller.backends.spark_standalone.backend import SparkStandalone
 from durablejob_controller.backends.spark_standalone.stub import jar
 from durablejob_controller.backends.spark_standalone.submission import CLAIM_JAR
+from durablejob_controller.backends.surroundings import Surroundings
 
 
 class SparkStandalonePlugin:

@@ -20,7 +20,6 @@ from durablejob_controller.backends.contract import (
     Sighting,
     Snapshot,
     Submission,
-    Surroundings,
     Traits,
     Unclear,
     Verdict,
@@ -31,6 +30,7 @@ from durablejob_controller.backends.spark_standalone import validation
 from durablejob_controller.backends.spark_standalone.listing import Listing, ending, phase, verdict
 from durablejob_controller.backends.spark_standalone.masters import Masters, Reply
 from durablejob_controller.backends.spark_standalone.probing import probe
+from durablejob_controller.backends.surroundings import Surroundings
 from durablejob_controller.errors import BackendUnavailable, InvalidBackend
 
 _EXPLAINED = 3

@@ -1,0 +1,74 @@
+"""What the cluster is, before the first job: reachable, new enough, and with the rights that are needed."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+from durablejob_api.backend import Guarantee
+from durablejob_controller.backends.contract import Probe
+from durablejob_controller.backends.kubernetes_job.calls import Calls
+from durablejob_controller.errors import BackendUnavailable, CredentialsRefused, KubernetesError
+
+OLDEST = (1, 32)
+"""The first version that durablejob supports; podReplacementPolicy, on which this backend relies, is older."""
+RIGHTS = (
+    *(("batch", "jobs", verb) for verb in ("create", "get", "list", "patch", "delete")),
+    ("", "pods", "list"),
+)
+"""API group, resource, verb of every call that is made here."""
+_REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+
+
+async def probe(calls: Calls, namespace: str | None, incarnation: str) -> Probe:
+    """Ask for the version and for each right; never raises for what is found there."""
+    try:
+        version = str((await calls.send("GET", "/version"))["gitVersion"])
+        lacking = [right for right in await asyncio.gather(*(_lacks(calls, namespace, *r) for r in RIGHTS)) if right]
+    except CredentialsRefused as error:
+        return _not_ready("CredentialsRefused", str(error))
+    except BackendUnavailable as error:
+        return _not_ready("ApiServerUnreachable", str(error))
+    except (KubernetesError, KeyError, TypeError) as error:
+        return _not_ready("NotAnApiServer", f"its answers are not those of an API server ({type(error).__name__})")
+    where = f"in namespace {namespace}" if namespace is not None else "in all namespaces"
+    if lacking:
+        what = ", ".join(lacking)
+        needed = f"the controller's account lacks these rights {where}: {what}; bind it to a role that has them"
+        return _not_ready("MissingRights", needed, version)
+    found = re.match(r"v(\d+)\.(\d+)", version)
+    if found is not None and (int(found[1]), int(found[2])) < OLDEST:
+        return _not_ready("TooOld", f"Kubernetes {version}; durablejob needs 1.{OLDEST[1]} or newer", version)
+    return Probe(
+        ready=True,
+        reason="Ready",
+        message=(
+            f"Kubernetes {version}, Jobs {where}. Started once, by activating one suspended object by its uid; of an "
+            "Indexed Job, once for each index. Jobs in a Kueue queue: on the assumption that a preempted one is seen "
+            "here before it is admitted again."
+        ),
+        guarantee=Guarantee.EXACT,
+        version=version,
+        incarnation=incarnation,
+        remembers=True,
+    )
+
+
+async def _lacks(calls: Calls, namespace: str | None, group: str, resource: str, verb: str) -> str | None:
+    """The right, if it is lacking, as RBAC spells it."""
+    attributes = {"group": group, "resource": resource, "verb": verb}
+    if namespace is not None:
+        attributes["namespace"] = namespace
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": attributes},
+    }
+    answer = await calls.send("POST", _REVIEWS, body=review)
+    if answer["status"]["allowed"] is True:
+        return None
+    return f"{verb} {resource}{'.' if group else ''}{group}"
+
+
+def _not_ready(reason: str, message: str, version: str = "") -> Probe:
+    return Probe(ready=False, reason=reason, message=message, guarantee=Guarantee.NONE, version=version, remembers=True)
