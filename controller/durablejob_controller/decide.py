@@ -204,8 +204,10 @@ def _after_end(job: DurableJob, current: Current, site: Site | NoSite, seen: See
     ours = isinstance(site, Site) and (reservation is None or _is_same(site, reservation))
     unsettled = lost and (goes_on or wishes_end(job, current.number))
     revoked = current.claim is not None and current.claim.state is ClaimState.REVOKED
-    if (unsettled or revoked) and ours and not seen.fresh and seen.trouble is None:
-        # What was lost may have been found again; what can no longer start may wait in the system's queue for ever.
+    held = reservation is not None and reservation.object_uid is not None
+    if (unsettled or revoked or held) and ours and not seen.fresh and seen.trouble is None:
+        # What was lost may have been found again; what can no longer start may wait in the system's queue for ever; an
+        # object may still have our finalizer, if the process that wrote the end died.
         return LookUp()  # a system that does not answer is not waited for: nothing can begin, or the risk was taken
     for run in seen.runs if ours else ():  # with another backend, or none, there is nobody to tell
         believed = run.id == own or current.reservation is None
@@ -215,7 +217,6 @@ def _after_end(job: DurableJob, current: Current, site: Site | NoSite, seen: See
             return Kill(run.id) if seen.fresh else LookUp()  # nobody polls for a job that has ended
         if run.held and run.id == own:
             return Release()
-    held = current.reservation is not None and current.reservation.object_uid is not None
     if held and (goes_on or job.deleting) and not (ours and seen.fresh):
         if ours:
             return LookUp()  # an old list may not show yet that our finalizer is on the object

@@ -316,6 +316,8 @@ AFTER_THE_END: dict[str, Row] = {
     "or nobody answers": (job(_REVOKED, deleting=True), site(), Seen(trouble="no route"), "unguard"),
     "the winner's tail is not": (job(_DONE, ttl_seconds_after_finished=160), site(), seen(run("d1", RUNNING)),
         "wait 60"),
+    "whether an object is held is looked up: who wrote the end may have died": (job(_OBJECT), site(OBJECT),
+        NOTHING_YET, "look up"),
     "what is held is released": (job(_OBJECT), site(OBJECT), seen(run("o1", Verdict.SUCCEEDED, held=True)), "release"),
     "a deleted job is let go": (job(_DONE, deleting=True), site(), NOTHING_YET, "unguard"),
     "once": (job(_DONE, deleting=True, guarded=False), site(), NOTHING_YET, "wait"),

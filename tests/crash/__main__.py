@@ -21,20 +21,20 @@ ROOT = Path(__file__).parents[2]
 def traced(bench: Bench) -> tuple[list[Result], list[Cell]]:
     """Each story without a crash, and the crashes that follow from it."""
     traces = suite.run_all(bench, matrix.tracing())
-    return traces, [cell for trace in traces for cell in matrix.cells(trace.cell.story, trace)]
+    return traces, [cell for trace in traces for cell in matrix.cells(trace)]
 
 
 def table(results: list[Result]) -> None:
     """A line per story."""
     by_story: dict[str, suite.Tally] = defaultdict(suite.Tally)
     for result in results:
-        by_story[result.cell.story.name].add(result)
+        by_story[result.cell.tale].add(result)
     heads = ("story", "cells", "passed", "twice", "left", "wrong end", "recovery p50", "max")
-    print("\n{:28} {:>6} {:>7} {:>6} {:>5} {:>10} {:>13} {:>6}".format(*heads))
+    print("\n{:44} {:>6} {:>7} {:>6} {:>5} {:>10} {:>13} {:>6}".format(*heads))
     for name, tally in by_story.items():
         f = tally.figures()
         print(
-            f"{name:28} {f['cells']:6} {f['passed']:7} {f['duplicates']:6} {f['orphans']:5} "
+            f"{name:44} {f['cells']:6} {f['passed']:7} {f['duplicates']:6} {f['orphans']:5} "
             f"{f['wrong_ends'] + f['stuck']:10} {f['recovery_s']['p50']:12.1f}s {f['recovery_s']['max']:5.1f}s"
         )
 

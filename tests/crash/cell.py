@@ -23,11 +23,13 @@ from kubernetes.client import ApiException
 from durablejob_api import API_VERSION, FINALIZER, GROUP, VERSION
 from durablejob_api.names import attempt_key
 from tests.crash.hook import How, Plan
-from tests.crash.master import Master, Yard
+from tests.crash.master import Yard
 from tests.crash.stories import Story, When
+from tests.crash.systems import JobSystem, SparkSystem, System
 from tests.crash.zygote import Zygote
 from tests.testbed import site as sites
 from tests.testbed.kube.cluster import Cluster
+from tests.testbed.kube.kubelet import FakeKubelet
 from tests.testbed.process import Identity
 
 TERMINAL = ("Succeeded", "Failed", "Cancelled", "Lost")
@@ -42,15 +44,22 @@ STAYS = 0.5
 class Cell:
     """One crash of one story."""
 
+    system: str
+    """``backendRef.type`` of its job."""
     story: Story
     plan: Plan | None
 
     @property
+    def tale(self) -> str:
+        """The story's name, with the system's."""
+        return f"{self.system}, {self.story.name}"
+
+    @property
     def name(self) -> str:
         if self.plan is None:
-            return self.story.name
+            return self.tale
         nth = f" #{self.plan.nth}" if self.plan.nth > 1 else ""
-        return f"{self.story.name}: {self.plan.call}{nth}, {self.plan.moment}, {self.plan.how}"
+        return f"{self.tale}: {self.plan.call}{nth}, {self.plan.moment}, {self.plan.how}"
 
 
 @dataclass
@@ -82,19 +91,23 @@ class Bench:
     zygote: Zygote
     yard: Yard
     site: sites.Site
+    kubelet: FakeKubelet
 
     def run(self, cell: Cell, number: int) -> Result:
         """Run one cell in a namespace of its own."""
-        with self.yard.master() as master, _Run(self, cell, number, master) as run:
+        namespace = f"crash-{number}"
+        if cell.system == JobSystem.type:
+            with _Run(self, cell, namespace, JobSystem(self.cluster, self.kubelet, namespace)) as run:
+                return run.judged()
+        with self.yard.master() as master, _Run(self, cell, namespace, SparkSystem(master)) as run:
             return run.judged()
 
 
 class _Run:
     """One cell that is being run."""
 
-    def __init__(self, bench: Bench, cell: Cell, number: int, master: Master) -> None:
-        self.bench, self.cell, self.master = bench, cell, master
-        self.namespace = f"crash-{number}"
+    def __init__(self, bench: Bench, cell: Cell, namespace: str, system: System) -> None:
+        self.bench, self.cell, self.namespace, self.system = bench, cell, namespace, system
         self.folder = bench.site.folder / self.namespace
         self.folder.mkdir()
         self.result = Result(cell)
@@ -104,16 +117,12 @@ class _Run:
         self._ports = sites.free_ports(2)
         self._controller: Identity | None = None
         self._seen: dict[str, Any] = {}
-        self._uid = ""
+        self._key = ""
         self._wished = False
 
     def __enter__(self) -> _Run:
         self._core.create_namespace({"metadata": {"name": self.namespace}})
-        spec = {
-            "sparkStandalone": {"masters": [{"rest": self.master.url, "ui": self.master.url}]},
-            "artifactSchemes": ["local"],
-        }
-        self._create("jobbackends", "JobBackend", {"name": "spark"}, spec)
+        self._create("jobbackends", "JobBackend", {"name": "here"}, self.system.backend())
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -151,19 +160,18 @@ class _Run:
     def _wait_for_calm(self) -> None:
         """Until the backend was probed, so that the calls of the beginning are told from those of the job."""
         for _ in self._looks():
-            backend = self._get("jobbackends", "spark")
+            backend = self._get("jobbackends", "here")
             if backend is not None and (backend.get("status") or {}).get("conditions"):
                 return
 
     def _submit(self) -> None:
-        spark = {"mainApplicationFile": "local:///a.jar", "mainClass": "A", "arguments": [self.cell.story.how]}
         spec = {
-            "backendRef": {"name": "spark", "type": "SparkStandalone"},
-            "spark": spark,
+            "backendRef": {"name": "here", "type": self.system.type},
             "ttlSecondsAfterFinished": self.cell.story.ttl,
+            **self.system.work(self.cell.story),
         }
         made = self._create("durablejobs", "DurableJob", {"name": "job", "finalizers": [FINALIZER]}, spec)
-        self._uid = made["metadata"]["uid"]
+        self._key = attempt_key(made["metadata"]["uid"], 1)
 
     def _live(self) -> None:
         """Until the end has come, the crash has happened, and nothing moves any more."""
@@ -174,7 +182,7 @@ class _Run:
             if self._is_over(job) and (self.cell.plan is None or self._fired() is not None):
                 if self.result.recovery is None:
                     self.result.recovery = max(0.0, time.time() - (self._fired() or time.time()))
-                if not self.master.active():
+                if not self.system.left(self._key):
                     break
         time.sleep(STAYS)
         self._note(self._get("durablejobs", "job"))
@@ -202,11 +210,12 @@ class _Run:
         story = self.cell.story
         if self._wished or story.wish is None:
             return
-        key = attempt_key(self._uid, 1)
-        accepted = any(driver.key == key for driver in list(self.master.drivers.values()))
-        if not (self.master.starts(key) if story.when is When.STARTED else accepted):
+        due = self.system.starts if story.when is When.STARTED else self.system.accepted
+        if not due(self._key):
             return
-        if story.wish == "delete":
+        if story.wish in ("remove", "strip"):
+            getattr(self.system, story.wish)(self._key)
+        elif story.wish == "delete":
             self._objects.delete_namespaced_custom_object(GROUP, VERSION, self.namespace, "durablejobs", "job")
         else:
             body = {"spec": {"cancel": {"attempt": 1, "cause": "User"}}}
@@ -235,7 +244,7 @@ class _Run:
 
     def _judge(self) -> None:
         story, result = self.cell.story, self.result
-        starts = len(self.master.starts(attempt_key(self._uid, 1))) if self._uid else 0
+        starts = self.system.starts(self._key)
         if starts > 1:
             result.blame("duplicate", f"the program was started {starts} times")
         elif starts != story.starts:
@@ -245,8 +254,8 @@ class _Run:
             result.blame("stuck", f"after {PATIENCE:g} s: {json.dumps((job or {}).get('status'))}")
         elif story.state is not None and (self._seen["outcome"], self._seen["reason"]) != (story.state, story.reason):
             result.blame("end", f"ended {self._seen['outcome']} ({self._seen['reason']})")
-        if self.master.active():
-            result.blame("orphan", f"left: {[driver.record() for driver in self.master.active()]}")
+        if left := self.system.left(self._key):
+            result.blame("orphan", f"left: {left}")
         if self.cell.plan is not None and self._fired() is None:
             result.blame("unfired", "the call was not made")
 

@@ -68,6 +68,8 @@ class Master:
     def __init__(self) -> None:
         self.drivers: dict[str, Driver] = {}
         self.url = ""
+        self.loop: asyncio.AbstractEventLoop | None = None
+        """Where it lives."""
         self._serial = itertools.count(1)
 
     def starts(self, key: str) -> list[Driver]:
@@ -127,6 +129,11 @@ class Master:
         self.end(driver, "KILLED")
         return _answer("KillSubmissionResponse", success=True)
 
+    def kill_by_hand(self, driver: Driver) -> None:
+        """Somebody presses "kill" in the Master's UI; from any thread."""
+        if self.loop is not None:
+            self.loop.call_soon_threadsafe(self.end, driver, "KILLED")
+
     # --- what a Worker does -----------------------------------------------------------------------------
 
     def end(self, driver: Driver, state: str) -> None:
@@ -147,8 +154,6 @@ class Master:
             await asyncio.sleep(RUNS_FOR)
             if driver.how == "vanish":
                 driver.state, driver.forgotten = "ERROR", True
-            elif driver.how == "be killed":
-                driver.state = "KILLED"
             else:
                 ending = {"succeed": "returned", "fail": "threw"}[driver.how]
                 await self._report(http, driver, nonce, ending)
@@ -217,6 +222,7 @@ class Yard:
         await site.start()
         server = site._server
         assert isinstance(server, asyncio.Server)
+        master.loop = asyncio.get_running_loop()
         master.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         return runner
 

@@ -8,7 +8,10 @@ from collections.abc import Iterator, Sequence
 
 from tests.crash.cell import Cell, Result
 from tests.crash.hook import How, Moment, Plan
-from tests.crash.stories import STORIES, Story
+from tests.crash.stories import JOBS, SPARK, Story
+from tests.crash.systems import JobSystem, SparkSystem
+
+STORIES = {SparkSystem.type: SPARK, JobSystem.type: JOBS}
 
 MANNERS = (
     (Moment.BEFORE, How.KILL),
@@ -21,15 +24,16 @@ AT_THE_BEGINNING = "success"
 """The story whose runs also crash at calls that are made before there is a job: they are the same for all."""
 
 
-def cells(story: Story, trace: Result) -> Iterator[Cell]:
-    """The crashes of one story."""
+def cells(trace: Result) -> Iterator[Cell]:
+    """The crashes of one story, which was traced."""
+    story = trace.cell.story
     early, late = Counter(trace.trace[: trace.before_job]), Counter(trace.trace[trace.before_job :])
     for call in dict.fromkeys(trace.trace):
         if not late[call] and story.name != AT_THE_BEGINNING:
             continue
         for nth in sorted(_occurrences(early[call], late[call], story)):
             for moment, how in MANNERS:
-                yield Cell(story, Plan(call, moment, how, nth))
+                yield Cell(trace.cell.system, story, Plan(call, moment, how, nth))
 
 
 def _occurrences(early: int, late: int, story: Story) -> set[int]:
@@ -51,4 +55,4 @@ def sample(all_cells: Sequence[Cell], count: int) -> list[Cell]:
 
 def tracing() -> list[Cell]:
     """Each story without a crash."""
-    return [Cell(story, None) for story in STORIES]
+    return [Cell(system, story, None) for system, stories in STORIES.items() for story in stories]
