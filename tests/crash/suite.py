@@ -71,7 +71,11 @@ def bench(cluster: Cluster) -> Iterator[Bench]:
         Yard() as yard,
         kubelet.running(cluster, site.folder, node="crash-node") as fake,
     ):
-        yield Bench(cluster, Zygote(site), yard, site, fake)
+        zygote = Zygote(site)
+        try:
+            yield Bench(cluster, zygote, yard, site, fake)
+        finally:
+            zygote.close()
 
 
 def run_all(shared: Bench, cells: Sequence[Cell], tell: Callable[[Result], None] = lambda _: None) -> list[Result]:

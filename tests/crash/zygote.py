@@ -42,6 +42,11 @@ class Zygote:
         self._in = self._answers.open()
         self._lock = threading.Lock()
 
+    def close(self) -> None:
+        """No more requests: it ends, and its controllers with it."""
+        self._out.close()
+        self._in.close()
+
     def controller(self, arguments: list[str], folder: Path, plan: Plan | None) -> Identity:
         """A controller with these options; its log and its trace are in ``folder``."""
         request = {"arguments": arguments, "folder": str(folder), "plan": plan.to_json() if plan else None}
