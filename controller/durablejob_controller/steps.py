@@ -78,6 +78,8 @@ def active(job: DurableJob, current: Current, run: Run, now: datetime) -> Decisi
         return put_down(job, current, run, reasons.CANCELLING, now)
     if overdue(job, current, now):
         return put_down(job, current, run, reasons.DEADLINE, now)
+    if current.cancel_requested_at is not None:
+        return Kill(run.id)  # its end was noted, with the reason: that is carried through, whatever it looks like since
     if run.condemned is not None:
         why = reasons.CONDEMNED.get(run.condemned) or Why(run.condemned, run.message or "")
         return put_down(job, current, run, why, now)

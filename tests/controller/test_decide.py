@@ -194,6 +194,8 @@ AN_OBJECT: dict[str, Row] = {
         "Cancelling DeadlineExceeded, kill o1"),
     "inert and refused": (job(by_object()), site(OBJECT), seen(run("o1", INERT), rejected=REFUSAL),
         "Cancelling NoSuchQueue, kill o1"),
+    "it runs, and its end was noted before, for a reason that shows no more": (job(_NOTED), site(OBJECT),
+        seen(run("o1", RUNNING)), "kill o1"),
     "inert, and the refusal is known from before": (job(_NOTED), site(OBJECT), seen(run("o1", INERT)), "kill o1"),
     "inert, and the body has changed": (job(by_object()), site(OBJECT, body_hash="hash-2"), seen(run("o1", INERT)),
         "Cancelling BodyChanged, kill o1"),
