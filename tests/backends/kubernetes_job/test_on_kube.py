@@ -366,7 +366,7 @@ async def test_an_account_without_rights_is_told_which_it_lacks(bench: Bench) ->
 async def test_the_probe_says_what_is_promised(bench: Bench) -> None:
     probe = await bench.backend.probe()
     assert probe.ready
-    assert probe.guarantee == "Exact"
+    assert probe.guarantee == "Conditional"
     assert bench.namespace in probe.message
 
 
