@@ -169,6 +169,23 @@ class Kube:
         content_type: str = "application/json",
     ) -> Object:
         """One request, sent at most once; raises ``KubernetesError``. The other methods are made of it."""
+        return _answer(method, path, await self._send(method, path, params, body, content_type))
+
+    async def text(self, path: str, *, params: Mapping[str, str]) -> str:
+        """GET of what is text (a pod's log); ``params`` must bound it. Raises ``KubernetesError``."""
+        response = await self._send("GET", path, params)
+        if response.status_code >= 300:
+            _answer("GET", path, response)
+        return response.text
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None,
+        body: object = None,
+        content_type: str = "application/json",
+    ) -> httpx.Response:
         headers = {"Accept": "application/json"}
         token = bearer(self._configuration)
         if token:
@@ -187,7 +204,7 @@ class Kube:
         finally:
             metrics.REST_REQUESTS.labels(code=code, method=method).inc()
             metrics.REST_SECONDS.labels(verb=method).observe(time.perf_counter() - began)
-        return _answer(method, path, response)
+        return response
 
 
 def _answer(method: str, path: str, response: httpx.Response) -> Object:

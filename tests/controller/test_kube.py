@@ -166,3 +166,12 @@ def test_versions_are_compared_as_numbers(new: str, old: str, newer: bool) -> No
 def test_credentials_that_cannot_be_read_are_an_error_of_ours(tmp_path: object) -> None:
     with pytest.raises(KubernetesError, match="no usable Kubernetes credentials"):
         load_configuration(f"{tmp_path}/nothing", None)
+
+
+async def test_text_is_given_as_it_is_and_errors_are_the_same() -> None:
+    kube = client(lambda request: httpx.Response(200, text=f"last {request.url.params['tailLines']} lines\n"))
+    assert await kube.text("/log", params={"tailLines": "2"}) == "last 2 lines\n"
+    with pytest.raises(NotFound, match="words"):
+        await client(lambda _: status(404, "NotFound")).text("/log", params={})
+    with pytest.raises(KubernetesUnavailable):
+        await client(lambda _: httpx.Response(302, headers={"Location": "http://evil.test/"})).text("/log", params={})
