@@ -25,6 +25,7 @@ NAMES = (
     "kube-scheduler",
     "kubelet",
     "kube-proxy",
+    "coredns",
     "kubectl",
 )
 TAGS = "grpcnotrace"
