@@ -10,6 +10,7 @@ import pytest
 from tests.e2e.desk import Desk
 from tests.node.conftest import manifest
 from tests.node.programs import Programs
+from tests.testbed.errors import TestbedError
 from tests.testbed.images import controller as image
 from tests.testbed.node import Node
 
@@ -23,7 +24,10 @@ def deployed(here: Node, desk: Desk) -> Iterator[None]:
     kubectl, file = desk.cluster.kubectl, str(manifest("controller.yaml"))
     kubectl("apply", "-f", file)
     try:
-        kubectl("-n", NAMESPACE, "rollout", "status", DEPLOYMENT, "--timeout=120s")
+        try:
+            kubectl("-n", NAMESPACE, "rollout", "status", DEPLOYMENT, "--timeout=120s")
+        except TestbedError as error:
+            raise TestbedError(f"{error}\n{kubectl('-n', NAMESPACE, 'logs', '--tail=20', DEPLOYMENT)}") from error
         desk.backend("in-cluster", {"kubernetes": {"failureLogLines": 1}})
         yield
     finally:
@@ -62,5 +66,5 @@ def test_it_can_write_nowhere_and_is_not_root(here: Node, desk: Desk) -> None:
     look = "import os, pathlib; print(os.getuid()); pathlib.Path('/app/x').touch()"
     command = ["-n", NAMESPACE, "exec", DEPLOYMENT, "--", "python3", "-c"]
     assert desk.cluster.kubectl(*command, "import os; print(os.getuid(), os.getgid())").split() == ["65532", "65532"]
-    with pytest.raises(Exception, match="Read-only file system"):
+    with pytest.raises(TestbedError, match="Read-only file system"):
         desk.cluster.kubectl(*command, look)

@@ -73,8 +73,9 @@ def test_a_program_that_takes_too_much_memory_is_failed_as_such(desk: Desk, prog
 def test_an_image_that_is_nowhere_is_said_while_the_job_waits(desk: Desk, programs: Programs) -> None:
     template = programs.template(container={"image": "lab.local/none:1"})
     name = desk.submit(programs.job(template=template, activeDeadlineSeconds=20))
-    told = desk.until("durablejobs", name, lambda o: "ImagePull" in str(o.get("status", {}).get("current")))
-    assert told["status"]["state"] == "Submitted"
+    told = desk.until("durablejobs", name, lambda o: "ImagePull" in str(o.get("status", {}).get("current")))["status"]
+    assert (told["state"], told["current"]["reason"]) == ("Submitted", "ImagePullBackOff")
+    assert "lab.local/none:1" in told["current"]["message"]
     assert ends(desk, name) == ("Failed", "DeadlineExceeded")
     assert programs.starts(name) == 0
     assert programs.objects(programs.key(name)) == []

@@ -127,6 +127,7 @@ class Node:
                     "--ignore-not-found", "--wait=false",
                 )  # fmt: skip
             kubectl("delete", "node", self.name, "--ignore-not-found", "--wait=false")
+            kubectl("-n", "default", "delete", "endpointslice", f"kubernetes-{self.name}", "--ignore-not-found")
 
     # --- its place on this machine --------------------------------------------------------------------------
 
@@ -186,7 +187,7 @@ class Node:
             "apiVersion": "discovery.k8s.io/v1",
             "kind": "EndpointSlice",
             "metadata": {
-                "name": "kubernetes",
+                "name": f"kubernetes-{self.name}",
                 "namespace": "default",
                 "labels": {"kubernetes.io/service-name": "kubernetes"},
             },

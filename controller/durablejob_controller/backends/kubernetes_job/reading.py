@@ -68,7 +68,8 @@ def run_of(job: Object, pods: Sequence[Object], tail: str | None = None) -> Run:
         return Run(phase=Phase.ENDED, verdict=Verdict.DELETED, message=words, **facts)
     begun = _count(job, "ready") or any(_phase(pod) != "Pending" for pod in pods)
     phase = Phase.RUNNING if begun else Phase.QUEUED
-    return Run(phase=phase, message=_waiting(job, pods), condemned=_condemned(job), **facts)
+    reason, message = _waiting(job, pods)
+    return Run(phase=phase, reason=reason, message=message, condemned=_condemned(job), **facts)
 
 
 def culprit(job: Object, pods: Sequence[Object]) -> tuple[str, str, str] | None:
@@ -174,22 +175,26 @@ def _condemned(job: Object) -> str | None:
     return None if queued and not started else reasons.PREEMPTED.reason
 
 
-def _waiting(job: Object, pods: Sequence[Object]) -> str | None:
-    """What the program waits for."""
+def _waiting(job: Object, pods: Sequence[Object]) -> tuple[str | None, str | None]:
+    """What the program waits for: the cluster's word for it, if it has one, and in words."""
     if is_suspended(job) and not _is_deleting(job):
         queue = (job["metadata"].get("labels") or {}).get(QUEUE)
-        return f"waiting for Kueue to admit it, queue {queue}" if queue else None
+        return None, f"waiting for Kueue to admit it, queue {queue}" if queue else None
     for pod in pods:
         if _phase(pod) != "Pending":
             continue
         for container in _containers(pod):
             why = (container.get("state") or {}).get("waiting") or {}
-            if why.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
-                return f"{why['reason']}: {why.get('message') or container['name']}"[:512]
+            reason = why.get("reason")
+            if reason not in (None, "ContainerCreating", "PodInitializing"):
+                # A kubelet says one and the other in turns, once for each try.
+                known = "ImagePullBackOff" if reason == "ErrImagePull" else reason
+                return str(known)[:128], f"{reason}: {why.get('message') or container['name']}"[:512]
         for condition in (pod.get("status") or {}).get("conditions") or ():
             if (condition["type"], condition["status"]) == ("PodScheduled", "False"):
-                return f"{condition.get('reason')}: {condition.get('message')}"[:512]
-    return None
+                reason = str(condition.get("reason") or "Unschedulable")
+                return reason[:128], f"{reason}: {condition.get('message')}"[:512]
+    return None, None
 
 
 def _is_deleting(job: Object) -> bool:
