@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +16,7 @@ from tests.node.programs import Programs
 from tests.testbed.errors import TestbedError
 from tests.testbed.images import controller as image
 from tests.testbed.node import Node
+from tests.testbed.process import Identity
 
 NAMESPACE = "durablejob-system"
 DEPLOYMENT = "deployment/durablejob-controller"
@@ -60,6 +64,54 @@ def test_its_pod_deleted_by_force_in_the_middle_each_program_starts_once(desk: D
     for name in names:
         assert desk.end(name, 120)["state"] == "Succeeded"
         assert programs.starts(name) == 1
+
+
+def test_its_process_killed_in_the_middle_each_program_starts_once(desk: Desk, programs: Programs) -> None:
+    names = [desk.submit(programs.job("sleep 2", backend="in-cluster")) for _ in range(6)]
+    desk.until("durablejobs", names[3], lambda o: o.get("status", {}).get("current", {}).get("reservation"))
+    process_of(pod(desk)).send(signal.SIGKILL)  # its kubelet starts another one in the same pod
+    for name in names:
+        assert desk.end(name, 120)["state"] == "Succeeded"
+        assert programs.starts(name) == 1
+
+
+def test_with_two_replicas_and_the_leader_frozen_the_other_goes_on_and_nothing_starts_twice(
+    desk: Desk, programs: Programs
+) -> None:
+    kubectl = desk.cluster.kubectl
+    kubectl("-n", NAMESPACE, "scale", DEPLOYMENT, "--replicas=2")
+    kubectl("-n", NAMESPACE, "rollout", "status", DEPLOYMENT, "--timeout=120s")
+    names = [desk.submit(programs.job("sleep 3", backend="in-cluster")) for _ in range(6)]
+    desk.until("durablejobs", names[3], lambda o: o.get("status", {}).get("current", {}).get("reservation"))
+    first = leader(desk)
+    frozen = process_of(first)
+    frozen.send(signal.SIGSTOP)
+    try:
+        for name in names:
+            assert desk.end(name, 120)["state"] == "Succeeded"
+        assert leader(desk) != first
+    finally:
+        frozen.send(signal.SIGCONT)
+    last = desk.submit(programs.job(backend="in-cluster"))  # both are awake now
+    assert desk.end(last)["state"] == "Succeeded"
+    assert [programs.starts(name) for name in [*names, last]] == [1] * 7
+
+
+def leader(desk: Desk) -> str:
+    """Name of the pod that holds the lease."""
+    path = "jsonpath={.items[0].spec.holderIdentity}"
+    return desk.cluster.kubectl("-n", NAMESPACE, "get", "leases", "-o", path).rpartition("-")[0]
+
+
+def process_of(name: str) -> Identity:
+    """The controller's process in this pod, as the machine sees it."""
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError):
+            pid = int(entry.name)
+            is_it = b"durablejob_controller" in (entry / "cmdline").read_bytes()
+            if is_it and f"HOSTNAME={name}".encode() in (entry / "environ").read_bytes().split(b"\0"):
+                return Identity.of(pid)
+    raise AssertionError(f"no process of {name}")
 
 
 def test_it_can_write_nowhere_and_is_not_root(here: Node, desk: Desk) -> None:

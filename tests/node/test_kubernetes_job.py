@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -9,7 +10,9 @@ import pytest
 from tests.e2e.desk import Desk
 from tests.node.programs import HOLD, Programs
 from tests.testbed import controller as controllers
+from tests.testbed import node
 from tests.testbed.controller import Controller
+from tests.testbed.images import busybox
 from tests.testbed.kube import Cluster
 from tests.testbed.node import Node
 
@@ -142,6 +145,35 @@ def test_a_pod_deleted_by_hand_is_not_started_again(desk: Desk, programs: Progra
     key = programs.key(name)
     desk.cluster.kubectl("-n", "default", "delete", "pod", "-l", f"durablejob.io/attempt-key={key}", "--wait=false")
     assert ends(desk, name) == ("Failed", "BackoffLimitExceeded")
+    assert programs.starts(name) == 1
+
+
+def test_an_evicted_pod_is_not_started_again(desk: Desk, programs: Programs) -> None:
+    name = desk.submit(programs.job(HOLD))
+    desk.state(name, "Running")
+    (pod,) = [path.partition("/")[2] for path in programs.objects(programs.key(name)) if path.startswith("pod/")]
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": "default"}}
+    path = f"/api/v1/namespaces/default/pods/{pod}/eviction"
+    desk.cluster.kubectl("create", "--raw", path, "-f", "-", input=json.dumps(eviction))
+    assert ends(desk, name) == ("Failed", "BackoffLimitExceeded")
+    assert programs.starts(name) == 1
+
+
+def test_of_a_node_that_is_gone_for_good_the_program_is_failed_and_not_started_elsewhere(
+    desk: Desk, programs: Programs, crds: Cluster
+) -> None:
+    with node.running(crds, "doomed") as doomed:
+        doomed.load(busybox.build())
+        template = programs.template(HOLD)
+        template["template"]["spec"]["nodeSelector"] = {"kubernetes.io/hostname": "doomed"}
+        name = desk.submit(programs.job(template=template))
+        desk.state(name, "Running")
+        doomed.power_off()
+        crds.kubectl("wait", "--for=condition=Ready=Unknown", "node/doomed", "--timeout=90s")
+        assert desk.get(name)["status"]["state"] == "Running"  # nobody can say more
+        crds.kubectl("delete", "node", "doomed")
+        # The pod garbage collector looks every 20 seconds, and once more before it believes that the node is gone.
+        assert desk.end(name, 150)["state"] == "Failed"
     assert programs.starts(name) == 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,17 @@ def driver(desk: Desk, name: str, *program: str) -> None:
     desk.cluster.kubectl("apply", "-f", "-", input=json.dumps(pod))
 
 
+def ended(desk: Desk, name: str, timeout: float = 240) -> str:
+    """Wait for the pod's end; return its phase."""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        phase = desk.cluster.kubectl("get", "pod", name, "-o", "jsonpath={.status.phase}")
+        if phase in ("Succeeded", "Failed"):
+            return phase
+        time.sleep(1)
+    raise AssertionError(f"pod {name} has not ended after {timeout} s")
+
+
 @pytest.mark.parametrize(
     ("name", "program"),
     [
@@ -79,8 +91,10 @@ def driver(desk: Desk, name: str, *program: str) -> None:
 )
 def test_a_driver_counts_on_two_executors_and_takes_them_away(desk: Desk, name: str, program: list[str]) -> None:
     driver(desk, name, *program, "/ledger/ledger", name, "count", "0")
-    desk.cluster.kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", f"pod/{name}", "--timeout=240s")
-    assert "even numbers: 500" in desk.cluster.kubectl("logs", name)
+    phase = ended(desk, name)
+    log = desk.cluster.kubectl("logs", name)
+    assert phase == "Succeeded", log[-4000:]
+    assert "even numbers: 500" in log
     assert desk.starts()[name] == 1
     executors = desk.cluster.kubectl(
         "get", "pods", "-l", f"spark-app-selector={name},spark-role=executor", "-o", "name"

@@ -51,7 +51,7 @@ def build(applications: Mapping[str, Path]) -> Image:
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, place)
         env = {"JAVA_HOME": f"/{_java_home(base)}", "SPARK_HOME": "/opt/spark"}
-        settings = oci.Settings(["/opt/entrypoint.sh"], env, "185:185", "/opt/spark")
+        settings = oci.Settings(["/opt/entrypoint.sh"], env, "185:185", "/opt/spark/work-dir")
         oci.write(target / "image.tar", NAME, [base, _spark(), top], settings)
         shutil.rmtree(top)
 
@@ -76,11 +76,14 @@ def _spark() -> Path:
 
 
 def _people(top: Path) -> None:
-    """Hadoop's libraries ask for the name of the user that they run as."""
+    """The user, whose name Hadoop's libraries ask for, and a folder that is his."""
     etc = top / "etc"
     etc.mkdir(parents=True)
     (etc / "passwd").write_text("root:x:0:0::/root:/bin/bash\nspark:x:185:185::/opt/spark:/bin/bash\n")
     (etc / "group").write_text("root:x:0:\nspark:x:185:\n")
+    work = top / "opt/spark/work-dir"  # executors copy the application's JAR to where they stand
+    work.mkdir(parents=True)
+    work.chmod(0o777)
 
 
 def _java(base: Path, top: Path) -> None:
