@@ -21,7 +21,7 @@ from durablejob_api.status import Current, Reservation
 from durablejob_controller.backends.contract import Backend, Leftover, Offer, Submission
 from durablejob_controller.backends.fake import plugin as fake
 from durablejob_controller.backends.fake import world
-from durablejob_controller.backends.kubernetes_job import plugin as kubernetes_job
+from durablejob_controller.backends.kubernetes import plugin as kubernetes
 from durablejob_controller.backends.spark_standalone import plugin as spark_standalone
 from durablejob_controller.backends.surroundings import Surroundings
 from durablejob_controller.kube import Kube
@@ -178,7 +178,7 @@ class KubernetesCase(Case):
     def __init__(self, behaviour: str) -> None:
         self._cluster = ScriptedCluster(behaviour)
         surroundings = replace(SURROUNDINGS, kubernetes=self._cluster, namespace=kubernetes_works.NAMESPACE)
-        self.backend = kubernetes_job.make(kubernetes_works.SPEC, surroundings)
+        self.backend = kubernetes.make(kubernetes_works.SPEC, surroundings)
 
     def job(self, name: str = "load", **changes: str) -> DurableJob:
         return kubernetes_works.job(name, kubernetes_works.template(*changes.values()))
@@ -209,7 +209,7 @@ class KubernetesLaw(Law):
         except httpx.InvalidURL:
             return None  # the controller itself would not start
         surroundings = replace(SURROUNDINGS, kubernetes=kube, namespace=kubernetes_works.NAMESPACE)
-        return kubernetes_job.make(kubernetes_works.SPEC, surroundings)
+        return kubernetes.make(kubernetes_works.SPEC, surroundings)
 
 
-LAWS: dict[str, Law] = {"fake": FakeLaw(), "kubernetes-job": KubernetesLaw(), "spark-standalone": SparkLaw()}
+LAWS: dict[str, Law] = {"fake": FakeLaw(), "kubernetes": KubernetesLaw(), "spark-standalone": SparkLaw()}

@@ -267,13 +267,13 @@ BUGS = (
         _DECIDE,
     ),
     Bug(
-        "a program's log is told unasked", _C + "backends/kubernetes_job/tails.py",
+        "a program's log is told unasked", _C + "backends/kubernetes_objects/tails.py",
         "        if not self._lines:\n            return {}\n",
         "",
         ("tests/backends/kubernetes_job/test_tails.py",),
     ),
     Bug(
-        "an end waits for a log that is never told", _C + "backends/kubernetes_job/tails.py",
+        "an end waits for a log that is never told", _C + "backends/kubernetes_objects/tails.py",
         "            _, late = await asyncio.wait(tasks, timeout=PATIENCE)\n",
         "            _, late = await asyncio.wait(tasks)\n",
         ("tests/backends/kubernetes_job/test_tails.py",),

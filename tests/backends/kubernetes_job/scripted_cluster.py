@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from durablejob_controller.backends.kubernetes_job.manifest import HOLD, KEY, RELEASED
 from durablejob_controller.backends.kubernetes_job.reading import CONTROLLER_UID
+from durablejob_controller.backends.kubernetes_objects.objects import HOLD, KEY, RELEASED
 from durablejob_controller.errors import Conflict, Forbidden, KubernetesUnavailable, NotFound, Refused
 
 Object = dict[str, Any]

@@ -13,7 +13,9 @@ from durablejob_controller.backends.contract import (
     Unclear,
     Verdict,
 )
-from durablejob_controller.backends.kubernetes_job import manifest, plugin
+from durablejob_controller.backends.kubernetes import plugin
+from durablejob_controller.backends.kubernetes_job import manifest
+from durablejob_controller.backends.kubernetes_objects import objects
 from durablejob_controller.backends.surroundings import Surroundings
 from durablejob_controller.errors import (
     BackendUnavailable,
@@ -104,7 +106,7 @@ async def test_a_name_that_somebody_else_has_taken_is_said() -> None:
 async def test_an_object_of_the_same_key_but_another_durablejob_is_not_adopted() -> None:
     cluster = ScriptedCluster()
     made = cluster.add(manifest.body(JOB, KEY))
-    made["metadata"]["labels"][manifest.OWNER] = "another"
+    made["metadata"]["labels"][objects.OWNER] = "another"
     assert isinstance(await make(cluster).reserve(JOB, KEY), Rejected)
 
 
@@ -119,7 +121,7 @@ async def test_one_that_was_activated_is_not_adopted() -> None:
 async def test_one_of_another_form_is_made_anew() -> None:
     cluster = ScriptedCluster()
     made = cluster.add(manifest.body(JOB, KEY))
-    made["metadata"]["annotations"][manifest.HASH] = "of an older controller"
+    made["metadata"]["annotations"][objects.HASH] = "of an older controller"
     with pytest.raises(BackendUnavailable, match="made anew"):
         await make(cluster).reserve(JOB, KEY)
     assert cluster.jobs == {}
@@ -148,7 +150,7 @@ async def test_the_activation_holds_the_object_and_drops_its_owner() -> None:
     cluster = ScriptedCluster()
     await submitted(cluster, make(cluster))
     meta = cluster.of(KEY)["metadata"]
-    assert meta["finalizers"] == [manifest.HOLD]
+    assert meta["finalizers"] == [objects.HOLD]
     assert "ownerReferences" not in meta
     assert cluster.ledger == [KEY]
 
@@ -171,14 +173,14 @@ async def test_a_late_activation_does_not_hold_what_was_released() -> None:
     cluster.finish(KEY)
     await backend.release(JOB, submission.current)
     assert await backend.submit(submission) == Accepted(submission.reservation.object_uid)
-    assert not manifest.is_held(cluster.of(KEY))
+    assert not objects.is_held(cluster.of(KEY))
 
 
 async def test_an_object_of_another_form_is_not_activated() -> None:
     cluster = ScriptedCluster()
     backend = make(cluster)
     submission = await works.reserve(JOB, backend)
-    cluster.of(KEY)["metadata"]["annotations"][manifest.HASH] = "another"
+    cluster.of(KEY)["metadata"]["annotations"][objects.HASH] = "another"
     assert isinstance(await backend.submit(submission), Rejected)
     assert cluster.ledger == []
 
@@ -343,7 +345,7 @@ async def test_a_release_that_loses_against_another_write_is_tried_again() -> No
     submission = await submitted(cluster, backend)
     cluster.errors["PATCH"] = [Conflict("changed", 409), Conflict("changed", 409)]
     await backend.release(JOB, submission.current)
-    assert not manifest.is_held(cluster.of(KEY))
+    assert not objects.is_held(cluster.of(KEY))
 
 
 async def test_only_the_recorded_object_is_released() -> None:
@@ -352,7 +354,7 @@ async def test_only_the_recorded_object_is_released() -> None:
     submission = await submitted(cluster, backend)
     cluster.of(KEY)["metadata"]["uid"] = "another"
     await backend.release(JOB, submission.current)
-    assert manifest.is_held(cluster.of(KEY))
+    assert objects.is_held(cluster.of(KEY))
 
 
 # --- what it is ----------------------------------------------------------------------------------------

@@ -28,7 +28,8 @@ from durablejob_controller.backends.contract import (
     Unclear,
     Verdict,
 )
-from durablejob_controller.backends.kubernetes_job import manifest, plugin
+from durablejob_controller.backends.kubernetes import plugin
+from durablejob_controller.backends.kubernetes_job import manifest
 from durablejob_controller.backends.surroundings import Surroundings
 from durablejob_controller.errors import CredentialsRefused
 from durablejob_controller.kube import JOBS, Kube, load_configuration

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from durablejob_controller.backends.contract import Phase, Run, Verdict
-from durablejob_controller.backends.kubernetes_job.manifest import HOLD, QUEUE
+from durablejob_controller.backends.kubernetes_job.manifest import QUEUE
 from durablejob_controller.backends.kubernetes_job.reading import needs_pods, run_of
+from durablejob_controller.backends.kubernetes_objects.objects import HOLD
 
 THEN, LATER = "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z"
 OWNED = {"ownerReferences": [{"kind": "DurableJob", "uid": "u"}]}

@@ -6,8 +6,9 @@ import pytest
 
 from durablejob_api.backend import JobBackendSpec
 from durablejob_controller.backends.contract import Backend, Run
-from durablejob_controller.backends.kubernetes_job import plugin, tails
-from durablejob_controller.backends.kubernetes_job.tails import LENGTH, shortened
+from durablejob_controller.backends.kubernetes import plugin
+from durablejob_controller.backends.kubernetes_objects import tails
+from durablejob_controller.backends.kubernetes_objects.tails import LENGTH, shortened
 from durablejob_controller.backends.surroundings import Surroundings
 from durablejob_controller.errors import KubernetesUnavailable, NotFound
 from tests.backends.kubernetes_job import works

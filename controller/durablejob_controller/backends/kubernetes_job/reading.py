@@ -14,26 +14,14 @@ from typing import Any
 
 from durablejob_controller import reasons
 from durablejob_controller.backends.contract import Phase, Run, Verdict
-from durablejob_controller.backends.kubernetes_job.manifest import (
-    KEY,
-    QUEUE,
-    Object,
-    is_held,
-    is_inert,
-    is_suspended,
-)
+from durablejob_controller.backends.kubernetes_job.manifest import QUEUE, is_inert, is_suspended
+from durablejob_controller.backends.kubernetes_objects.objects import Object, is_held
 
 CONTROLLER_UID = "batch.kubernetes.io/controller-uid"
 """Label that the Job controller puts on the pods of a Job."""
 _FOREGROUND = "foregroundDeletion"
 """Finalizer of the garbage collector, until all pods of a deleted Job are gone."""
 _ACTIVE = ("Pending", "Running", "Unknown")
-
-
-def key_of(job: Object) -> str | None:
-    """Key of the attempt that this Job says to be of."""
-    key = (job["metadata"].get("labels") or {}).get(KEY)
-    return key if isinstance(key, str) else None
 
 
 def needs_pods(job: Object) -> bool:

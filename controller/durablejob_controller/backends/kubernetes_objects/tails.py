@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 
-from durablejob_controller.backends.kubernetes_job import reading
-from durablejob_controller.backends.kubernetes_job.calls import Calls
-from durablejob_controller.backends.kubernetes_job.manifest import Object
+from durablejob_controller.backends.kubernetes_objects.calls import Calls
 from durablejob_controller.errors import BackendError
 
 PATIENCE = 5.0
@@ -20,8 +18,12 @@ _CONTROL = re.compile(r"[^\n\t -~\u00a0-\uffff]|\ufffd")
 """What a terminal might obey."""
 
 
+Culprit = tuple[str, str, str]
+"""Namespace, pod and container whose log says why a program has failed."""
+
+
 class Tails:
-    """Reads each log once: a Job that has ended says nothing new."""
+    """Reads each log once: a program that has ended says nothing new."""
 
     def __init__(self, calls: Calls, lines: int) -> None:
         self._calls = calls
@@ -29,17 +31,10 @@ class Tails:
         self._known: dict[str, str] = {}
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
-    async def of(self, jobs: Sequence[Object], pods: Mapping[str, Sequence[Object]]) -> Mapping[str, str]:
-        """The lines by uid of the Job, for those of these Jobs that have failed and are not released."""
+    async def of(self, guilty: Mapping[str, Culprit]) -> Mapping[str, str]:
+        """The lines of these, by the same names (uids of the objects that have failed and are not released)."""
         if not self._lines:
             return {}
-        guilty = {}
-        for job in jobs:
-            uid = job["metadata"]["uid"]
-            found = reading.culprit(job, pods.get(uid, ()))
-            if found is not None:
-                guilty[uid] = found
-        self._known = {uid: text for uid, text in self._known.items() if uid in guilty}
         new = {uid: found for uid, found in guilty.items() if uid not in self._known}
         if new:
             tasks = {asyncio.create_task(self._read(*found)): uid for uid, found in new.items()}
@@ -48,6 +43,10 @@ class Tails:
                 self._known[uid] = "(its log could not be read in time)" if task in late else task.result()
                 task.cancel()
         return self._known
+
+    def keep(self, uids: Collection[str]) -> None:
+        """Forget all but these: the others are listed no more."""
+        self._known = {uid: text for uid, text in self._known.items() if uid in uids}
 
     async def _read(self, namespace: str, pod: str, container: str) -> str:
         try:

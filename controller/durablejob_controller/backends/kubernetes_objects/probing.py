@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Sequence
 
 from durablejob_api.backend import Guarantee
 from durablejob_controller.backends.contract import Probe
-from durablejob_controller.backends.kubernetes_job.calls import Calls
+from durablejob_controller.backends.kubernetes_objects.calls import Calls
+from durablejob_controller.backends.kubernetes_objects.kind import Right
 from durablejob_controller.errors import BackendUnavailable, CredentialsRefused, KubernetesError
 
 OLDEST = (1, 32)
 """The first version that durablejob supports; podReplacementPolicy, on which this backend relies, is older."""
-RIGHTS = (
-    *(("batch", "jobs", verb) for verb in ("create", "get", "list", "patch", "delete")),
-    ("", "pods", "list"),
-)
-"""API group, resource, verb of every call that is made here."""
 LOG_RIGHT = ("", "pods/log", "get")
-"""And, where the ends of logs are told, of those."""
+"""Needed where the ends of logs are told."""
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 
-async def probe(calls: Calls, namespace: str | None, incarnation: str, *, logs: bool) -> Probe:
+async def probe(calls: Calls, namespace: str | None, incarnation: str, rights: Sequence[Right]) -> Probe:
     """Ask for the version and for each right; never raises for what is found there."""
-    rights = (*RIGHTS, LOG_RIGHT) if logs else RIGHTS
     try:
         version = str((await calls.send("GET", "/version"))["gitVersion"])
         lacking = [right for right in await asyncio.gather(*(_lacks(calls, namespace, *r) for r in rights)) if right]

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from durablejob_controller.backends.kubernetes_job.manifest import Object
+from durablejob_controller.backends.kubernetes_objects.objects import Object
 from durablejob_controller.backends.surroundings import KubernetesApi
 from durablejob_controller.errors import (
     BackendUnavailable,
@@ -26,8 +26,8 @@ from durablejob_controller.errors import (
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
-_BATCH = "/apis/batch/v1"
-_CORE = "/api/v1"
+PODS = "/api/v1{}/pods"
+"""The collection of pods; ``{}`` is where the namespace goes."""
 _PAGE = 500
 _LOG_BYTES = 64 * 1024
 _RBAC = re.compile(r'User "[^"]*" cannot (\w+) resource "([^"]*)"')
@@ -81,26 +81,26 @@ class Calls:
         except Exception as error:  # a host or a port that is none: httpx lets it through
             raise BackendUnavailable(f"the API server could not be asked: {type(error).__name__}") from error
 
-    async def get(self, namespace: str, name: str) -> Object | None:
-        """The Job of this name, by a quorum read; None: there is none."""
+    async def get(self, path: str) -> Object | None:
+        """The object at this path, by a quorum read; None: there is none."""
         try:
-            return checked(await self.send("GET", job_path(namespace, name)))
+            return checked(await self.send("GET", path))
         except NotFound:
             return None
         except KubernetesError as error:
-            raise BackendUnavailable(f"the Job {name} cannot be read: {_words(error)}") from error
+            raise BackendUnavailable(f"{path} cannot be read: {_words(error)}") from error
 
-    async def jobs(self, namespace: str | None, **selectors: str) -> list[Object]:
-        """All Jobs that match, in one namespace or all, by a quorum read."""
-        return await self._list(f"{_BATCH}{_in(namespace)}/jobs", selectors)
+    async def objects(self, collection: str, namespace: str | None, **selectors: str) -> list[Object]:
+        """All objects of a collection that match, in one namespace or all, by a quorum read."""
+        return await self._list(path_of(collection, namespace), selectors)
 
     async def pods(self, namespace: str | None, selector: str) -> list[Object]:
         """All pods with these labels, by a quorum read."""
-        return await self._list(f"{_CORE}{_in(namespace)}/pods", {"labelSelector": selector})
+        return await self.objects(PODS, namespace, labelSelector=selector)
 
     async def log(self, namespace: str, pod: str, container: str, lines: int) -> str:
         """The last lines of a container's log; raises ``BackendError``, whatever the reason."""
-        path = f"{_CORE}{_in(namespace)}/pods/{pod}/log"
+        path = f"{path_of(PODS, namespace, pod)}/log"
         # The kubelet counts the bytes from the first of these lines on.
         params = {"container": container, "tailLines": str(lines), "limitBytes": str(_LOG_BYTES)}
         try:
@@ -142,12 +142,10 @@ def checked(found: Object) -> Object:
     return found
 
 
-def job_path(namespace: str, name: str) -> str:
-    return f"{_BATCH}{_in(namespace)}/jobs/{name}"
-
-
-def jobs_path(namespace: str) -> str:
-    return f"{_BATCH}{_in(namespace)}/jobs"
+def path_of(collection: str, namespace: str | None, name: str | None = None) -> str:
+    """Path of a collection, or of one object in it."""
+    where = f"/namespaces/{namespace}" if namespace is not None else ""
+    return collection.format(where) + (f"/{name}" if name is not None else "")
 
 
 def delete_options(uid: str, version: str | None = None, *, propagation: str) -> dict[str, Any]:
@@ -155,10 +153,6 @@ def delete_options(uid: str, version: str | None = None, *, propagation: str) ->
     preconditions = {"uid": uid} | ({"resourceVersion": version} if version else {})
     kind = {"kind": "DeleteOptions", "apiVersion": "v1"}
     return {**kind, "propagationPolicy": propagation, "preconditions": preconditions}
-
-
-def _in(namespace: str | None) -> str:
-    return f"/namespaces/{namespace}" if namespace is not None else ""
 
 
 def _words(error: KubernetesError) -> str:

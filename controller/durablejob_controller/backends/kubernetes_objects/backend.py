@@ -1,0 +1,333 @@
+"""The verbs of the contract, for objects of the controller's own cluster."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from durablejob_api.backend import JobBackendSpec
+from durablejob_api.job import DurableJob
+from durablejob_api.status import Current
+from durablejob_controller.backends.contract import (
+    Accepted,
+    Answer,
+    Identity,
+    Leftover,
+    Offer,
+    Phase,
+    Probe,
+    Rejected,
+    Run,
+    Sighting,
+    Snapshot,
+    Submission,
+    Traits,
+    Unclear,
+)
+from durablejob_controller.backends.kubernetes_objects.calls import (
+    JSON_PATCH,
+    MERGE_PATCH,
+    Calls,
+    checked,
+    delete_options,
+    path_of,
+)
+from durablejob_controller.backends.kubernetes_objects.kind import Kind
+from durablejob_controller.backends.kubernetes_objects.objects import (
+    HASH,
+    HOLD,
+    NAME,
+    OWNER,
+    RELEASED,
+    Object,
+    is_held,
+    is_of,
+    key_of,
+    name_of,
+)
+from durablejob_controller.backends.kubernetes_objects.probing import LOG_RIGHT, probe
+from durablejob_controller.backends.kubernetes_objects.tails import Tails
+from durablejob_controller.backends.surroundings import KubernetesApi, Surroundings
+from durablejob_controller.errors import (
+    BackendUnavailable,
+    Conflict,
+    Forbidden,
+    InvalidWork,
+    KubernetesError,
+    NotFound,
+    Refused,
+)
+
+_TRIES = 5
+"""Times that a compare-and-swap on an object is tried at once: its controller writes the status meanwhile."""
+Where = tuple[Kind, str, str]
+"""Kind, namespace and name of an object."""
+
+
+class KubernetesObjects:
+    """Identity.OBJECT: an inert object, activated by its uid; of the kind that suits the work."""
+
+    traits = Traits(Identity.OBJECT, gated=False)
+
+    def __init__(
+        self, spec: JobBackendSpec, surroundings: Surroundings, kube: KubernetesApi, kinds: Sequence[Kind]
+    ) -> None:
+        self._namespace = surroundings.namespace
+        self._cluster_uid = surroundings.cluster_uid
+        self._calls = Calls(kube, surroundings.timeout)
+        self._kinds = tuple(kinds)
+        self._log_lines = spec.kubernetes.failure_log_lines if spec.kubernetes is not None else 0
+        self._tails = Tails(self._calls, self._log_lines)
+        self._where: dict[str, Where] = {}
+        """Where the objects are that were seen last, by uid: a kill names the uid only."""
+        self.cluster_id = spec.cluster_id or f"kubernetes-{surroundings.cluster_uid}"
+
+    def validate(self, job: DurableJob) -> None:
+        self._kind(job).validate(job)
+
+    def body_hash(self, job: DurableJob, key: str) -> str:
+        return self._kind(job).body_hash(job, key)
+
+    async def probe(self) -> Probe:
+        rights = dict.fromkeys(right for kind in self._kinds for right in kind.rights)
+        wanted = [*rights, LOG_RIGHT] if self._log_lines else [*rights]
+        return await probe(self._calls, self._namespace, self._cluster_uid, wanted)
+
+    def _kind(self, job: DurableJob) -> Kind:
+        """The kind of object that the job's work becomes; raises ``InvalidWork`` when it is none of ours."""
+        for kind in self._kinds:
+            if kind.suits(job):
+                return kind
+        given = "spark" if job.spec.spark is not None else "spec"
+        known = ", ".join(kind.field.split(".")[1] for kind in self._kinds)
+        raise InvalidWork("WrongWork", given, f"a backend of type Kubernetes runs spec.{known} only")
+
+    # --- reserve and submit -----------------------------------------------------------------------------
+
+    async def reserve(self, job: DurableJob, key: str) -> Offer | Rejected:
+        """POST the inert object, or adopt the one that an earlier POST has made.
+
+        An object of another form (made by another version of the controller, or before the defaults changed) is
+        removed, and ``BackendUnavailable`` raised: the next try makes today's.
+        """
+        kind = self._kind(job)
+        body = kind.body(job, key)
+        path = path_of(kind.collection, job.metadata.namespace)
+        try:
+            # Strict: a field that the API server would drop silently is an error that names it.
+            made = await self._calls.send("POST", path, params={"fieldValidation": "Strict"}, body=body)
+        except Conflict:
+            return await self._adopt(kind, job, key, body["metadata"]["annotations"][HASH])
+        except (Refused, Forbidden) as error:
+            return _rejected(kind, error)
+        except NotFound as error:
+            raise BackendUnavailable(f"there is no namespace {job.metadata.namespace}") from error
+        return self._offer(kind, checked(made))
+
+    async def _adopt(self, kind: Kind, job: DurableJob, key: str, body_hash: str) -> Offer | Rejected:
+        namespace, name = str(job.metadata.namespace), name_of(key)
+        found = await self._calls.get(path_of(kind.collection, namespace, name))
+        if found is None:
+            raise BackendUnavailable(f"the {kind.name} {name} has just gone")
+        if not is_of(found, job, key):
+            words = f"there is a {kind.name} {name} in namespace {namespace} that was not made for this DurableJob"
+            return Rejected("NameTaken", f"{words}: remove it")
+        if found["metadata"].get("deletionTimestamp"):
+            raise BackendUnavailable(f"the {kind.name} {name} is being deleted; a new one is made when it is gone")
+        offer = self._offer(kind, found)
+        if (found["metadata"].get("annotations") or {}).get(HASH) != body_hash:
+            await self._remove_inert(kind, found)
+            raise BackendUnavailable(f"the {kind.name} {name} was of another form; it is made anew")
+        return offer
+
+    def _offer(self, kind: Kind, found: Object) -> Offer:
+        meta = found["metadata"]
+        if not kind.is_inert(found):
+            raise BackendUnavailable(f"the {kind.name} {meta['name']} is not inert: somebody has activated it")
+        self._remember(kind, [found])
+        return Offer(object_uid=meta["uid"], incarnation=self._cluster_uid)
+
+    async def submit(self, submission: Submission) -> Answer:
+        """Activate the object of the recorded uid, if it is still inert and of the recorded form."""
+        job, reservation = submission.job, submission.reservation
+        kind, uid = self._kind(job), reservation.object_uid or ""
+        path = path_of(kind.collection, job.metadata.namespace, name_of(submission.current.key))
+        patch = kind.activation(job, uid, reservation.body_hash)
+        try:
+            made = await self._calls.send("PATCH", path, body=patch, content_type=JSON_PATCH)
+        except (NotFound, Conflict) as error:
+            return Unclear(f"there was nothing to activate: HTTP {error.status}")
+        except (Refused, Forbidden) as error:
+            return await self._refused(kind, path, uid, error)
+        except BackendUnavailable as error:
+            return Unclear(str(error))
+        return Accepted(uid) if checked(made)["metadata"]["uid"] == uid else Unclear("another object answered")
+
+    async def _refused(self, kind: Kind, path: str, uid: str, error: KubernetesError) -> Answer:
+        """Why the activation was refused: it has been done, its object is no more, or admission forbids it."""
+        try:
+            found = await self._calls.get(path)
+        except BackendUnavailable as unread:
+            return Unclear(str(unread))
+        if found is None or found["metadata"]["uid"] != uid or found["metadata"].get("deletionTimestamp"):
+            return Unclear("there was nothing to activate: the reserved object is no more")
+        return _rejected(kind, error) if kind.is_inert(found) else Accepted(uid)
+
+    # --- look -------------------------------------------------------------------------------------------
+
+    async def observe(self) -> Snapshot:
+        """One list for each kind, of the objects of all attempts that are not released."""
+        seen = await self._listed()
+        self._where = {}
+        self._tails.keep({one["metadata"]["uid"] for _, objects in seen for one in objects})
+        found: defaultdict[str, tuple[Run, ...]] = defaultdict(tuple)
+        for kind, objects in seen:
+            for one, run in await self._runs(kind, objects):
+                found[key_of(one) or ""] += (run,)
+        return Snapshot(self._cluster_uid, dict(found))
+
+    async def _listed(self) -> list[tuple[Kind, list[Object]]]:
+        return [
+            (kind, await self._calls.objects(kind.collection, self._namespace, labelSelector=kind.selector))
+            for kind in self._kinds
+        ]
+
+    async def look_up(self, key: str, current: Current | None) -> Sighting:
+        """What has the name that belongs to ``key``, of whatever kind, whoever made it.
+
+        A ClusterJobBackend does not know the namespace of an object that it has not seen, and asks in all.
+        """
+        name = name_of(key)
+        uid = current.reservation.object_uid if current is not None and current.reservation is not None else None
+        namespace = self._where[uid][1] if uid in self._where else self._namespace
+        runs: list[Run] = []
+        for kind in self._kinds:
+            if namespace is None:
+                found = await self._calls.objects(kind.collection, None, fieldSelector=f"metadata.name={name}")
+            else:
+                one = await self._calls.get(path_of(kind.collection, namespace, name))
+                found = [one] if one is not None else []
+            runs += [run for _, run in await self._runs(kind, found)]
+        return Sighting(tuple(runs), self._cluster_uid)
+
+    async def _runs(self, kind: Kind, found: list[Object]) -> list[tuple[Object, Run]]:
+        try:
+            runs = await kind.runs(self._calls, self._tails, self._namespace, found)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise BackendUnavailable(f"the API server's answer is not made of {kind.name}s") from error
+        self._remember(kind, found)
+        return list(zip(found, runs, strict=True))
+
+    def _remember(self, kind: Kind, found: Sequence[Object]) -> None:
+        for one in found:
+            meta = one["metadata"]
+            self._where[meta["uid"]] = (kind, meta["namespace"], meta["name"])
+
+    # --- kill, close, release -----------------------------------------------------------------------------
+
+    async def kill(self, run: str) -> None:
+        """DELETE in the foreground: it stays until its pods are gone (and, once activated, until we release it).
+
+        Said again of an object that somebody has deleted in the background, it makes that a foreground deletion.
+        """
+        if run not in self._where:
+            await self.observe()
+        where = self._where.get(run)
+        if where is not None:
+            await self._delete(*where, delete_options(run, propagation="Foreground"))
+
+    async def close(self, job: DurableJob, current: Current) -> None:
+        """Remove the reserved object if it is inert: a uid does not come back."""
+        kind = self._kind(job)
+        uid = current.reservation.object_uid if current.reservation is not None else None
+        name = name_of(current.key)
+        for _ in range(_TRIES):
+            found = await self._calls.get(path_of(kind.collection, job.metadata.namespace, name))
+            if found is None or found["metadata"]["uid"] != uid or not kind.is_inert(found):
+                return
+            if await self._remove_inert(kind, found):
+                return
+        raise BackendUnavailable(f"the {kind.name} {name} changes faster than it can be removed")
+
+    async def release(self, job: DurableJob, current: Current) -> None:
+        """Take our finalizer off the recorded object."""
+        uid = current.reservation.object_uid if current.reservation is not None else None
+        await self._let_go(self._kind(job), str(job.metadata.namespace), name_of(current.key), uid)
+
+    async def leftovers(self) -> tuple[Leftover, ...]:
+        """Objects that our finalizer holds: an inert one is collected with its DurableJob."""
+        return tuple(
+            [
+                Leftover(
+                    id=run.id,
+                    external_id=f"{kind.name}/{meta['name']}",
+                    namespace=meta["namespace"],
+                    job=str((meta.get("annotations") or {}).get(NAME, "")),
+                    job_uid=str((meta.get("labels") or {}).get(OWNER, "")),
+                    runs=run.phase is not Phase.ENDED,
+                )
+                for kind, objects in await self._listed()
+                for meta, run in [(one["metadata"], run) for one, run in await self._runs(kind, objects)]
+                if run.held
+            ]
+        )
+
+    async def discard(self, leftover: Leftover) -> None:
+        """Take our finalizer off it, if it has ended."""
+        called, _, name = leftover.external_id.partition("/")
+        for kind in self._kinds:
+            if kind.name != called:
+                continue
+            found = await self._calls.get(path_of(kind.collection, leftover.namespace, name))
+            if found is not None and all(not run.active for _, run in await self._runs(kind, [found])):
+                await self._let_go(kind, leftover.namespace, name, leftover.id)
+
+    async def _let_go(self, kind: Kind, namespace: str, name: str, uid: str | None) -> None:
+        path = path_of(kind.collection, namespace, name)
+        for _ in range(_TRIES):
+            found = await self._calls.get(path)
+            if found is None or found["metadata"]["uid"] != uid or not is_held(found):
+                return
+            await kind.clear(self._calls, found)
+            meta = found["metadata"]
+            finalizers = [each for each in meta["finalizers"] if each != HOLD]
+            changed = {"finalizers": finalizers, "labels": {RELEASED: "true"}}
+            body = {"metadata": {"uid": uid, "resourceVersion": meta["resourceVersion"], **changed}}
+            try:
+                await self._calls.send("PATCH", path, body=body, content_type=MERGE_PATCH)
+            except NotFound:
+                return
+            except Conflict:
+                continue
+            except KubernetesError as error:
+                raise BackendUnavailable(
+                    f"our finalizer on the {kind.name} {name} cannot be removed: {error}"
+                ) from error
+            return
+        raise BackendUnavailable(f"the {kind.name} {name} changes faster than it can be released")
+
+    async def _remove_inert(self, kind: Kind, found: Object) -> bool:
+        """Delete this very version, which is inert; False: it is another one by now."""
+        meta = found["metadata"]
+        options = delete_options(meta["uid"], meta["resourceVersion"], propagation="Background")
+        return await self._delete(kind, meta["namespace"], meta["name"], options)
+
+    async def _delete(self, kind: Kind, namespace: str, name: str, options: Object) -> bool:
+        try:
+            await self._calls.send("DELETE", path_of(kind.collection, namespace, name), body=options)
+        except NotFound:
+            return True
+        except Conflict:  # another object, or another version
+            return False
+        except KubernetesError as error:
+            raise BackendUnavailable(f"the {kind.name} {name} cannot be deleted: {error}") from error
+        return True
+
+    async def aclose(self) -> None:
+        """The client is the controller's."""
+
+
+def _rejected(kind: Kind, error: KubernetesError) -> Rejected:
+    """What the API server said of the object: it names the field, or the policy."""
+    reason = "InvalidSpec" if isinstance(error, Refused) else "Rejected"
+    return Rejected(reason, f"{kind.field}: the API server refuses this {kind.name}: {error}"[:1024])

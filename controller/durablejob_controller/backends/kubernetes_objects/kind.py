@@ -1,0 +1,58 @@
+"""What differs from one kind of object to another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from durablejob_api.job import DurableJob
+from durablejob_controller.backends.contract import Run
+from durablejob_controller.backends.kubernetes_objects.calls import Calls
+from durablejob_controller.backends.kubernetes_objects.objects import Object
+from durablejob_controller.backends.kubernetes_objects.tails import Tails
+
+Right = tuple[str, str, str]
+"""API group, resource (with a subresource after a slash), verb."""
+
+
+class Kind(Protocol):
+    """Jobs, or drivers' pods."""
+
+    name: str
+    """As Kubernetes calls it."""
+    field: str
+    """Where a DurableJob describes it, for what the API server says of it."""
+    collection: str
+    """API path and plural: ``/apis/batch/v1`` and ``jobs``, with a ``{}`` between for the namespace."""
+    selector: str
+    """Label selector of those that matter: one list of them is all that a look asks for."""
+    rights: Sequence[Right]
+    """Of every call that is made for it."""
+
+    def suits(self, job: DurableJob) -> bool:
+        """Whether this is what the job's work becomes."""
+        ...
+
+    def validate(self, job: DurableJob) -> None:
+        """Raise ``InvalidWork`` when this work can never run here."""
+        ...
+
+    def body(self, job: DurableJob, key: str) -> Object:
+        """The inert object with its hash. The same whoever builds it, whenever."""
+        ...
+
+    def body_hash(self, job: DurableJob, key: str) -> str: ...
+
+    def activation(self, job: DurableJob, uid: str, hash_: str) -> list[Object]:
+        """JSON patch that activates the object of this uid, if it is inert and of this form."""
+        ...
+
+    def is_inert(self, found: Object) -> bool: ...
+
+    async def runs(self, calls: Calls, tails: Tails, namespace: str | None, found: Sequence[Object]) -> list[Run]:
+        """The run that each of these is, in their order; raises ``BackendUnavailable``."""
+        ...
+
+    async def clear(self, calls: Calls, found: Object) -> None:
+        """Remove what the program has left in the cluster, before our finalizer is taken off; idempotent."""
+        ...
