@@ -7,6 +7,8 @@ from durablejob_api.spec import BackendType
 from durablejob_controller.backends.contract import Backend
 from durablejob_controller.backends.kubernetes_job.kind import JobKind
 from durablejob_controller.backends.kubernetes_objects.backend import KubernetesObjects
+from durablejob_controller.backends.kubernetes_objects.kind import Kind
+from durablejob_controller.backends.spark_on_kubernetes.kind import DriverKind
 from durablejob_controller.backends.surroundings import Surroundings
 from durablejob_controller.errors import InvalidBackend
 
@@ -19,7 +21,10 @@ class KubernetesPlugin:
     def make(self, spec: JobBackendSpec, surroundings: Surroundings) -> Backend:
         if surroundings.kubernetes is None:
             raise InvalidBackend("spec.kubernetes: this controller gives its backends no Kubernetes client")
-        return KubernetesObjects(spec, surroundings, surroundings.kubernetes, [JobKind()])
+        kinds: list[Kind] = [JobKind()]
+        if spec.kubernetes is not None and spec.kubernetes.spark is not None:
+            kinds.append(DriverKind(spec))  # it needs further rights
+        return KubernetesObjects(spec, surroundings, surroundings.kubernetes, kinds)
 
     def artifact(self, name: str, key: str, claim: int) -> bytes | None:
         """Nothing: there is no start gate."""

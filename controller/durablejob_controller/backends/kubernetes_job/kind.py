@@ -66,5 +66,9 @@ class JobKind:
         uids = [job["metadata"]["uid"] for job in found]
         return [reading.run_of(job, pods[uid], lines.get(uid)) for job, uid in zip(found, uids, strict=True)]
 
+    def stays(self, found: Object) -> bool:
+        """No: its time to live is its own."""
+        return False
+
     async def clear(self, calls: Calls, found: Object) -> None:
         """Nothing: its pods stay with it, for people to read their logs."""

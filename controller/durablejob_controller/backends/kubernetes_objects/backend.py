@@ -44,6 +44,7 @@ from durablejob_controller.backends.kubernetes_objects.objects import (
     is_of,
     key_of,
     name_of,
+    owner,
 )
 from durablejob_controller.backends.kubernetes_objects.probing import LOG_RIGHT, probe
 from durablejob_controller.backends.kubernetes_objects.tails import Tails
@@ -252,7 +253,7 @@ class KubernetesObjects:
     async def release(self, job: DurableJob, current: Current) -> None:
         """Take our finalizer off the recorded object."""
         uid = current.reservation.object_uid if current.reservation is not None else None
-        await self._let_go(self._kind(job), str(job.metadata.namespace), name_of(current.key), uid)
+        await self._let_go(self._kind(job), str(job.metadata.namespace), name_of(current.key), uid, job)
 
     async def leftovers(self) -> tuple[Leftover, ...]:
         """Objects that our finalizer holds: an inert one is collected with its DurableJob."""
@@ -282,7 +283,9 @@ class KubernetesObjects:
             if found is not None and all(not run.active for _, run in await self._runs(kind, [found])):
                 await self._let_go(kind, leftover.namespace, name, leftover.id)
 
-    async def _let_go(self, kind: Kind, namespace: str, name: str, uid: str | None) -> None:
+    async def _let_go(
+        self, kind: Kind, namespace: str, name: str, uid: str | None, job: DurableJob | None = None
+    ) -> None:
         path = path_of(kind.collection, namespace, name)
         for _ in range(_TRIES):
             found = await self._calls.get(path)
@@ -291,7 +294,9 @@ class KubernetesObjects:
             await kind.clear(self._calls, found)
             meta = found["metadata"]
             finalizers = [each for each in meta["finalizers"] if each != HOLD]
-            changed = {"finalizers": finalizers, "labels": {RELEASED: "true"}}
+            changed: Object = {"finalizers": finalizers, "labels": {RELEASED: "true"}}
+            if job is not None and kind.stays(found):
+                changed["ownerReferences"] = [owner(job)]
             body = {"metadata": {"uid": uid, "resourceVersion": meta["resourceVersion"], **changed}}
             try:
                 await self._calls.send("PATCH", path, body=body, content_type=MERGE_PATCH)

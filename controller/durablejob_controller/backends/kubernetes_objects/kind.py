@@ -53,6 +53,10 @@ class Kind(Protocol):
         """The run that each of these is, in their order; raises ``BackendUnavailable``."""
         ...
 
+    def stays(self, found: Object) -> bool:
+        """Once released it would stay for ever, so it becomes its DurableJob's again, and goes with it."""
+        ...
+
     async def clear(self, calls: Calls, found: Object) -> None:
         """Remove what the program has left in the cluster, before our finalizer is taken off; idempotent."""
         ...

@@ -41,14 +41,18 @@ def name_of(key: str) -> str:
 def metadata(job: DurableJob, key: str) -> Object:
     """The metadata of an inert object, but for its hash."""
     meta = job.metadata
-    owner = {"apiVersion": API_VERSION, "kind": "DurableJob", "name": meta.name, "uid": meta.uid}
     return {
         "name": name_of(key),
         "namespace": meta.namespace,
         "labels": {KEY: key, OWNER: meta.uid},
         "annotations": {NAME: meta.name},
-        "ownerReferences": [owner],
+        "ownerReferences": [owner(job)],
     }
+
+
+def owner(job: DurableJob) -> Object:
+    """With its DurableJob, the garbage collector removes what it owns."""
+    return {"apiVersion": API_VERSION, "kind": "DurableJob", "name": job.metadata.name, "uid": job.metadata.uid}
 
 
 def hashed(*parts: object) -> str:
@@ -58,7 +62,7 @@ def hashed(*parts: object) -> str:
 
 
 def activation(job: DurableJob, uid: str, hash_: str) -> list[Object]:
-    """What is the same in every activating JSON patch: only this inert object, of this form; and it is held from then on."""
+    """What is the same in every activating patch: only this inert object, of this form; and it is held from then on."""
     tests: Mapping[str, str] = {
         "/metadata/uid": uid,
         pointer("metadata", "annotations", HASH): hash_,
