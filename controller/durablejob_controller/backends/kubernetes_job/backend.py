@@ -147,6 +147,7 @@ class KubernetesJob:
         jobs = await self._calls.jobs(self._namespace, labelSelector=manifest.LISTED)
         self._where = {}
         found: defaultdict[str, tuple[Run, ...]] = defaultdict(tuple)
+        self._tails.keep({job["metadata"]["uid"] for job in jobs})
         for job, run in await self._runs(jobs):
             found[reading.key_of(job) or ""] += (run,)
         return Snapshot(self._cluster_uid, dict(found))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from durablejob_controller.backends.kubernetes_job import reading
 from durablejob_controller.backends.kubernetes_job.calls import Calls
@@ -39,7 +39,6 @@ class Tails:
             found = reading.culprit(job, pods.get(uid, ()))
             if found is not None:
                 guilty[uid] = found
-        self._known = {uid: text for uid, text in self._known.items() if uid in guilty}
         new = {uid: found for uid, found in guilty.items() if uid not in self._known}
         if new:
             tasks = {asyncio.create_task(self._read(*found)): uid for uid, found in new.items()}
@@ -48,6 +47,10 @@ class Tails:
                 self._known[uid] = "(its log could not be read in time)" if task in late else task.result()
                 task.cancel()
         return self._known
+
+    def keep(self, uids: Collection[str]) -> None:
+        """Forget all but these: the others are listed no more."""
+        self._known = {uid: text for uid, text in self._known.items() if uid in uids}
 
     async def _read(self, namespace: str, pod: str, container: str) -> str:
         try:
