@@ -62,9 +62,23 @@ async def test_by_default_no_log_is_read() -> None:
 async def test_a_log_is_read_once() -> None:
     cluster = ScriptedCluster(logs={POD: "one\n"})
     backend = await failed(cluster, make(cluster, 5))
-    messages = {(await seen(backend)).message for _ in range(3)}
+    messages = {(await seen(backend)).message for _ in range(2)}
+    await backend.look_up("another", None)
+    messages.add((await seen(backend)).message)
     assert len(messages) == 1
     assert len(reads(cluster)) == 1
+
+
+async def test_what_is_listed_no_more_is_forgotten() -> None:
+    cluster = ScriptedCluster(logs={POD: "one\n"})
+    backend = await failed(cluster, make(cluster, 5))
+    await seen(backend)
+    (job,) = cluster.jobs.items()
+    cluster.jobs.clear()
+    await backend.observe()
+    cluster.jobs[job[0]] = job[1]
+    await seen(backend)
+    assert len(reads(cluster)) == 2
 
 
 async def test_of_a_program_that_ended_well_no_log_is_read() -> None:

@@ -67,12 +67,12 @@ class Node:
 
     def start(self) -> None:
         """Start it; return when it is ready and pods can be made."""
-        self._write_cgroups()
-        # The guardian removes the cgroups when every process in them has ended.
+        # The guardian removes the cgroups when every process in them has ended, so it comes first.
         find = ["find", str(CGROUPS), "-depth", "-type", "d", "-path", f"*{self._cgroup}*"]
         removal = [*find, "-exec", "rmdir", "{}", ";"]
         init = [sys.executable, "-I", "-S", str(INIT), str(self._site.folder)]
         self._machine = self._site.start("node", ["unshare", *needs.NAMESPACES, *init], after=removal)
+        self._write_cgroups()
         self._place = self._connect(self._machine)
         self.reach(_port(self.cluster.url))
         self._register_api()
