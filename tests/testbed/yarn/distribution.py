@@ -1,0 +1,47 @@
+"""Where Hadoop comes from: client jars of the pyspark wheel, and those of its daemons by Maven (65 MB, once)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from tests.testbed import cache
+from tests.testbed.errors import TestbedError
+from tests.testbed.progress import say
+from tests.testbed.spark import distribution as spark
+
+VERSION = "3.5.0"
+POM = Path(__file__).with_name("pom.xml")
+COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies"
+FROM_SPARK = ("hadoop-client-api-*", "hadoop-client-runtime-*", "slf4j-api-*", "log4j-*", "jcl-over-slf4j-*")
+
+
+def build() -> Path:
+    """Return the folder with the daemons' jars, fetching them if need be.
+
+    Raises:
+        TestbedError: there is no Maven, or it could not fetch them.
+
+    """
+    spark.java_home()
+    spark.build()
+
+    def fetch(target: Path) -> None:
+        maven = shutil.which("mvn")
+        if maven is None:
+            raise TestbedError("Maven is needed to fetch Hadoop's jars: Debian package maven")
+        say(f"fetching Hadoop {VERSION} by Maven: once, 65 MB")
+        command = [maven, "-B", "-q", "-f", str(POM), COPY, f"-DoutputDirectory={target / 'lib'}"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise TestbedError(f"Maven could not fetch Hadoop's jars: {(done.stdout + done.stderr).strip()[-1000:]}")
+
+    return cache.made(f"hadoop-{VERSION}-{cache.key(POM.read_bytes())}", fetch) / "lib"
+
+
+def classpath(conf: Path) -> str:
+    """Class path of Hadoop's daemons, their settings in ``conf``."""
+    jars = [jar for pattern in FROM_SPARK for jar in sorted((spark.build() / "jars").glob(f"{pattern}.jar"))]
+    return os.pathsep.join(map(str, [conf, *sorted(build().glob("*.jar")), *jars]))
