@@ -28,9 +28,9 @@ $(STAMP): pyproject.toml
 demo: setup ## an Airflow DAG submits a real Spark job; worker and controller are killed; it runs once (KEEP=1: leave all running)
 	@$(RUN) -m tests.demo $(if $(KEEP),--keep)
 
-test: setup ## all tests, on a real API server, Spark and Airflow
-	@echo "== building what is not cached: the Kubernetes binary (minutes, the first time), Spark"
-	@$(RUN) -m tests.testbed build kube spark
+test: setup ## all tests, on a real API server, Spark, YARN and Airflow
+	@echo "== building what is not cached: the Kubernetes binary (minutes, the first time), Spark, Hadoop's jars"
+	@$(RUN) -m tests.testbed build kube spark yarn
 	@echo "== tests"
 	@$(RUN) -m pytest $(PYTEST)
 

@@ -146,8 +146,8 @@ def _before_start(job: DurableJob, current: Current, site: Site | NoSite, seen: 
     if any(run.phase is not Phase.INERT for run in seen.runs):
         return end(job, current, Outcome.LOST, reasons.FOUND_WITHOUT_RESERVATION, now)
     if wishes_end(job, current.number) or job.deleting:
-        if isinstance(site, Site) and site.blocked is None and not seen.fresh and seen.trouble is None:
-            return LookUp()  # rule 4 once more: a rolled-back status must not call a running program Cancelled
+        if isinstance(site, Site) and site.blocked is None and not _looked_for(site, seen) and seen.trouble is None:
+            return _look_for(site)  # rule 4 once more: a rolled-back status must not call a running program Cancelled
         return end(job, current, Outcome.CANCELLED, reasons.CANCELLED_BEFORE_START, now)
     if isinstance(site, NoSite) and site.final:
         return end(job, current, Outcome.FAILED, site.why, now)
@@ -164,9 +164,18 @@ def _before_start(job: DurableJob, current: Current, site: Site | NoSite, seen: 
         return Wait()
     if seen.sighting is None and seen.trouble is not None:
         return unanswered(job, current, seen, now)
-    if not seen.fresh:
-        return LookUp()  # rule 4: also before the first submission
+    if not _looked_for(site, seen):
+        return _look_for(site)  # rule 4: also before the first submission
     return _reserve(job, current, site, seen, now)
+
+
+def _looked_for(site: Site, seen: Seen) -> bool:
+    """Where ids are reserved a batch need not show what has ended."""
+    return seen.confirmed if site.traits.identity is Identity.RESERVED_ID else seen.fresh
+
+
+def _look_for(site: Site) -> LookUp:
+    return LookUp(exactly=site.traits.identity is Identity.RESERVED_ID)
 
 
 def _reserve(job: DurableJob, current: Current, site: Site, seen: Seen, now: datetime) -> Decision:
@@ -182,6 +191,7 @@ def _reserve(job: DurableJob, current: Current, site: Site, seen: Seen, now: dat
         incarnation=(offer.incarnation if offer else "") or (seen.sighting.incarnation if seen.sighting else ""),
         application_id=offer.application_id if offer else None,
         object_uid=offer.object_uid if offer else None,
+        staging=offer.staging if offer else None,
         body_hash=site.body_hash,
         at=now,
     )
@@ -222,6 +232,13 @@ def _after_end(job: DurableJob, current: Current, site: Site | NoSite, seen: See
             return LookUp()  # an old list may not show yet that our finalizer is on the object
         if job.metadata.annotations.get(RELEASE) != "true":
             return Wait()  # until its backend is back: who else would take our finalizer off?
+    staged = reservation is not None and reservation.staging is not None
+    if staged and ours and (goes_on or job.deleting) and seen.trouble is None:
+        # Only files, which can start nothing any more: a system that does not answer is not waited for.
+        if not seen.confirmed:
+            return LookUp(exactly=True)
+        if seen.sighting is not None and seen.sighting.held:
+            return Release()
     if job.deleting:
         return Unguard() if job.guarded else Wait()
     if goes_on:

@@ -262,9 +262,10 @@ async def test_no_worker_waits_for_a_system_that_is_known_to_be_away(monkeypatch
         backend = await stage.use_scripted()
         stage.job("first")
         await stage.work(lambda: backend.submitted)
-        backend.fault = BackendUnavailable("no answer")
         (poller,) = [e.poller for e in stage.sites._entries.values() if e.address[2] == "fake"]
         assert poller is not None
+        await poller.fresh()
+        backend.fault = BackendUnavailable("no answer")
         assert poller.last is not None  # an old answer, which later jobs find too old
         await until(lambda: poller.trouble)
         backend.gate = asyncio.Event()  # from now on it does not even refuse

@@ -214,11 +214,13 @@ class Yarn:
     def _superuser(self) -> str:
         return subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
 
-    def mkdirs(self, *paths: str, mode: str = "755") -> None:
-        """Make folders that everybody may write to (or with another mode)."""
+    def mkdirs(self, *paths: str, mode: str = "755", owner: str | None = None) -> None:
+        """Make folders with this mode and owner."""
         for path in paths:
             self.webhdfs("PUT", path, "MKDIRS", permission=mode).raise_for_status()
             self.webhdfs("PUT", path, "SETPERMISSION", permission=mode).raise_for_status()
+            if owner is not None:
+                self.webhdfs("PUT", path, "SETOWNER", owner=owner).raise_for_status()
 
     def upload(self, path: str, content: bytes | Path) -> str:
         """Write a file; return its hdfs:// address."""
