@@ -97,9 +97,9 @@ def advanced(
 
 def _external_id(current: Current, run: Run | None) -> str | None:
     """What people call the one run that counts; never a run that might lose its claim."""
-    reservation = current.reservation
-    if current.claim is not None and (current.claim.driver or reservation is None):
+    if current.claim is not None:
         return current.claim.driver
+    reservation = current.reservation
     if reservation is None:
         return None
     if run is not None and run.external_id is not None and run.id == reservation.object_uid:

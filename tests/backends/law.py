@@ -24,12 +24,16 @@ from durablejob_controller.backends.fake import world
 from durablejob_controller.backends.kubernetes_job import plugin as kubernetes_job
 from durablejob_controller.backends.spark_standalone import plugin as spark_standalone
 from durablejob_controller.backends.surroundings import Surroundings
+from durablejob_controller.backends.yarn import plugin as yarn
+from durablejob_controller.errors import InvalidBackend
 from durablejob_controller.kube import Kube
 from tests.backends.kubernetes_job import works as kubernetes_works
 from tests.backends.kubernetes_job.scripted_cluster import ScriptedCluster
 from tests.backends.spark_law import GatedCluster, spark_case
 from tests.backends.spark_standalone import works
 from tests.backends.spark_standalone.scripted_gate import Paths
+from tests.backends.yarn import works as yarn_works
+from tests.backends.yarn.scripted_yarn import ScriptedYarn
 
 SURROUNDINGS = Surroundings("cluster", "http://gate:1", Paths(), token="hush", timeout=0.2)
 BEHAVIOURS = ("well", "reject", "unclear", "unavailable")
@@ -210,4 +214,47 @@ class KubernetesLaw(Law):
         return kubernetes_job.make(kubernetes_works.SPEC, surroundings)
 
 
-LAWS: dict[str, Law] = {"fake": FakeLaw(), "kubernetes-job": KubernetesLaw(), "spark-standalone": SparkLaw()}
+class YarnCase(Case):
+    def __init__(self, cluster: ScriptedYarn) -> None:
+        self._cluster = cluster
+        self.backend = yarn.make(yarn_works.backend(cluster.url), SURROUNDINGS)
+
+    def job(self, name: str = "load", **changes: str) -> DurableJob:
+        return yarn_works.job(name, yarn={"command": " ".join(["run", *changes.values()])})
+
+    async def reserved(self, job: DurableJob) -> Submission:
+        return await yarn_works.reserve(job, self.backend)
+
+    def starts(self, job: DurableJob) -> int:
+        return self._cluster.starts(yarn_works.key(job))
+
+    async def finish(self, job: DurableJob) -> None:
+        self._cluster.finish(yarn_works.key(job))
+
+    def forget(self) -> None:
+        """What has ended is evicted, which is assumed to happen only after its fence was closed."""
+
+
+class YarnLaw(Law):
+    @asynccontextmanager
+    async def opened(self, behaviour: str = "well") -> AsyncIterator[Case]:
+        async with yarn_works.serving(ScriptedYarn(behaviour)) as cluster:
+            case = YarnCase(cluster)
+            try:
+                yield case
+            finally:
+                await case.backend.aclose()
+
+    def pointed_at(self, url: str) -> Backend | None:
+        try:
+            return yarn.make(yarn_works.backend(url), SURROUNDINGS)
+        except InvalidBackend:
+            return None
+
+
+LAWS: dict[str, Law] = {
+    "fake": FakeLaw(),
+    "kubernetes-job": KubernetesLaw(),
+    "spark-standalone": SparkLaw(),
+    "yarn": YarnLaw(),
+}

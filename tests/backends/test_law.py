@@ -214,7 +214,7 @@ async def test_work_of_another_kind_is_refused_with_the_field(name: str) -> None
     async with LAWS[name].opened() as case:
         job = case.job()
         case.backend.validate(job)
-        nothing = {"spark": None, "kubernetes_job": None, "plugin": None}
+        nothing = {"spark": None, "kubernetes_job": None, "yarn": None, "plugin": None}
         other = job.model_copy(update={"spec": job.spec.model_copy(update=nothing)})
         with pytest.raises(InvalidWork) as caught:
             case.backend.validate(other)

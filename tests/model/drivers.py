@@ -48,7 +48,7 @@ class Outside(NamedTuple):
     """Whether a program of each attempt has truly ended with 0."""
     incarnation: int = 0
     fences: tuple[str, str] = ("there", "there")
-    """there, closed (by us: renamed to a tombstone), gone (taken by a clean end)."""
+    """there, closed (by us: renamed to a tombstone), gone (taken by a clean end, or swept by us)."""
     body: int = 0
 
 
@@ -103,7 +103,8 @@ class DriverWorld(World):
             )
             for name, claim, life, known in drivers
         )
-        return Sighting(runs, str(incarnation), closed=fence != "there", ended_cleanly=fence == "gone")
+        closed, gone = fence != "there", fence == "gone"
+        return Sighting(runs, str(incarnation), closed=closed, ended_cleanly=gone, held=not gone)
 
     # --- what can no longer matter ----------------------------------------------------------------------
 

@@ -118,12 +118,16 @@ class Minds:
             sites.append(NoSite(reasons.backend_not_found("JobBackend", "b", "n"), final=True))
         reserved = resource.current is not None and resource.current.reservation is not None
         times = (NOW, LATER) if self.options.deadline and reserved and resource.outcome is None else (NOW,)
-        # A system lists its runs in whatever order.
-        for runs in dict.fromkeys((sighting.runs, sighting.runs[::-1])):
-            answer = replace(sighting, runs=runs)
+        for answer, exact in self.answers(sighting):
             for lasting in (0.0, LONG):
-                seen = Seen(sighting=answer, fresh=believed, confirmed=believed, lasting=lasting, hold=hold)
+                confirmed = believed and exact
+                seen = Seen(sighting=answer, fresh=believed, confirmed=confirmed, lasting=lasting, hold=hold)
                 yield from ((site, seen, now) for site in sites for now in times)
+
+    def answers(self, sighting: Sighting) -> Iterator[tuple[Sighting, bool]]:
+        """What one look may show, and whether it was an exact one. A system lists its runs in whatever order."""
+        for runs in dict.fromkeys((sighting.runs, sighting.runs[::-1])):
+            yield replace(sighting, runs=runs), True
 
     def _decide(self, resource: Resource, site: Site | NoSite, seen: Seen, now: Any, offer: Offer | None) -> Decision:
         decision = deciding.decide(resource.job, site, seen, now)
@@ -156,7 +160,7 @@ class Minds:
                 current = resource.current
                 assert current is not None
                 assert current.reservation is not None
-                return self.plan("Release", current.reservation.object_uid)
+                return self.plan("Release", current.reservation.object_uid or current.number)
         raise AssertionError(f"not modelled: {decision}")
 
     def plan(

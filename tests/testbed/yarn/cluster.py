@@ -151,7 +151,7 @@ class Yarn:
 
     def apps(self, **params: str) -> list[dict[str, Any]]:
         """All applications that it knows."""
-        return list((self.rest("apps", **params).get("apps") or {}).get("app") or ())
+        return list((self.rest("apps", None, **params).get("apps") or {}).get("app") or ())
 
     def kill_app(self, app: str) -> None:
         """What ``yarn application -kill`` does."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from durablejob_api.backend import FenceMode, JobBackendSpec
 from durablejob_api.job import DurableJob
@@ -51,7 +50,6 @@ KEPT = 4000
 """Ended applications that are still shown, so that they need not be asked for one by one."""
 AT_ONCE = 8
 """Applications that fell out of the list are asked for over so many connections."""
-_ID = re.compile(r"application_[0-9]+_[0-9]+")
 
 
 class Yarn:
@@ -279,11 +277,9 @@ class Yarn:
     # --- kill, close, release ---------------------------------------------------------------------------
 
     async def kill(self, run: str) -> None:
-        if not _ID.fullmatch(run):
-            return
         async with self._managers.talk() as manager:
-            answer = await manager.ask("PUT", f"apps/{run}/state", {"state": "KILLED"})
-        if answer.status not in (200, 202, 404):
+            answer = await manager.ask("PUT", f"apps/{quote(run, safe='')}/state", {"state": "KILLED"})
+        if answer.status not in (200, 202, 400, 404):  # 400: that is no id; 404: it is forgotten
             raise BackendUnavailable(f"{answer.host} answered {answer.status} to the kill of {run}: {words(answer)}")
 
     async def close(self, job: DurableJob, current: Current) -> None:

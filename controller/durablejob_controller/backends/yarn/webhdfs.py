@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from durablejob_api.backend import WebHdfs as WebHdfsSpec
 from durablejob_controller.backends.http import ANSWER_CAP, LIST_CAP, Answer, Malformed, client, exchange
 from durablejob_controller.backends.yarn.auth import Authentication
-from durablejob_controller.errors import BackendError, BackendUnavailable, CredentialsRefused
+from durablejob_controller.errors import BackendError, BackendUnavailable, CredentialsRefused, InvalidBackend
 
 _LINE = 400
 
@@ -42,7 +42,10 @@ class WebHdfs:
 
     def __init__(self, spec: WebHdfsSpec, authentication: Authentication, timeout: float) -> None:
         self._name_nodes = [url.rstrip("/") for url in spec.name_nodes]
-        self._allowed = {urlsplit(url).netloc for url in (*spec.name_nodes, *spec.data_nodes)}
+        try:
+            self._allowed = {urlsplit(url).netloc for url in (*spec.name_nodes, *spec.data_nodes)}
+        except ValueError as error:
+            raise InvalidBackend(f"spec.yarn.staging.webhdfs: {error}") from error
         self._authentication = authentication
         self._http = client(timeout)
         self._active = self._name_nodes[0]
