@@ -1,4 +1,4 @@
-"""Servers between the controller and a Master, or a ResourceManager: one repeats or announces submissions, one refuses credentials."""
+"""Servers before a Master or a ResourceManager: one repeats or announces submissions, one refuses credentials."""
 
 from __future__ import annotations
 

@@ -176,7 +176,7 @@ ABLATIONS = (
     Ablation("the key is looked up before the first submission too", lambda: ClaimWorld(Options(restore=True)), 1, (
         (decide, "decide", _no_look_before),
     )),
-    Ablation("an exact look before an id is reserved: a batch leaves out what has ended", lambda: StagingWorld(
+    Ablation("an exact look before an id is reserved: a batch leaves out what has ended", lambda: GateWorld(
         Options(restore=True)), 1, ((decide, "_looked_for", lambda site, seen: seen.fresh),)),
     Ablation("a fresh look before an object's job is let go", lambda: ObjectWorld(
         _WISHES.but(persistent=True, stale_list=True)), 0, ((decide, "decide", _no_look_after),)),

@@ -76,6 +76,8 @@ class ScriptedYarn:
         self.ha_state = "ACTIVE"
         self.store = "org.apache.hadoop.yarn.server.resourcemanager.recovery.ZKRMStateStore"
         self.safe_mode = False
+        self.hang_up_after: str | None = None
+        """The connection is closed after the answer to a call that begins so."""
         self.started_on = BIRTH
         self.runs: list[App] = []
         self.known: dict[str, App] = {}
@@ -145,6 +147,8 @@ class ScriptedYarn:
         if request.query.get("user.name") is None and not request.path.startswith("/data"):
             return web.Response(status=401)
         answer: web.StreamResponse = await handler(request)
+        if self.hang_up_after is not None and self.calls[-1].startswith(self.hang_up_after):
+            answer.force_close()
         return answer
 
     async def _info(self, _: web.Request) -> web.Response:
