@@ -8,7 +8,6 @@ from typing import Any
 
 from tests.e2e.desk import Desk
 from tests.testbed import spark, yarn
-from tests.testbed.yarn import distribution
 
 APPS = Path(__file__).parents[2] / "apps"
 QUICK = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:-UsePerfData"
@@ -36,10 +35,15 @@ class Stage:
 
     def backend(self, name: str, *, gated: bool = False, through: str | None = None, **more: Any) -> str:
         """A JobBackend for this cluster; ``through`` a proxy before its first ResourceManager."""
+        self.desk.backend(name, self.spec(gated=gated, through=through, **more))
+        return name
+
+    def spec(self, *, gated: bool = False, through: str | None = None, **more: Any) -> Object:
+        """Spec of a backend for this cluster."""
         cluster = self.cluster
         managers = [through] if through else [manager.url for manager in cluster.managers]
         webhdfs = {"nameNodes": [cluster.name_node], "dataNodes": [cluster.data_node]}
-        spec = {
+        return {
             "yarn": {
                 "resourceManagers": managers,
                 "user": yarn.USER,
@@ -55,8 +59,6 @@ class Stage:
                                        "spark.pyspark.python": sys.executable}},
             **more,
         }  # fmt: skip
-        self.desk.backend(name, spec)
-        return name
 
     def ready(self, name: str) -> Object:
         """The backend's status."""
@@ -65,8 +67,7 @@ class Stage:
 
     def generic(self, backend: str, name: str, how: str = "SUCCEEDED", seconds: float = 0, **more: Any) -> Object:
         """An application with an ApplicationMaster of its own (Master.java)."""
-        conf = self.cluster.conf_dir().with_name("conf-nodemanager-0")
-        classes = f"master.jar:{distribution.classpath(conf)}"
+        classes = "master.jar:{{HADOOP_CONF_DIR}}:{{HADOOP_COMMON_HOME}}/share/hadoop/client/*"
         arguments = f"{self.desk.ledger} {name} {how} {seconds}"
         java = "{{JAVA_HOME}}/bin/java -Xmx128m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
         work = {

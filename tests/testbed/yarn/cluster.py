@@ -79,6 +79,7 @@ class Yarn:
         ]
         self._nodes = [[next(ports) for _ in range(4)] for _ in range(options.nodes)]
         self._processes: dict[str, Process] = {}
+        self._home = distribution.home(site.folder / "hadoop")
         self._conf = {name: self._write_conf(name) for name in self._daemons()}
 
     # --- beginning --------------------------------------------------------------------------------------
@@ -344,7 +345,8 @@ class Yarn:
 
     def _launch(self, name: str, main: str, grace: float = 5.0) -> None:
         conf = self._conf[name]
-        env = {"HADOOP_CONF_DIR": str(conf), "JAVA_HOME": str(spark.java_home())}
+        env = {"HADOOP_CONF_DIR": str(conf), "HADOOP_COMMON_HOME": str(self._home)}
+        env["JAVA_HOME"] = str(spark.java_home())
         self._processes[name] = self.site.start(name, self._java(conf, main), env=env, grace=grace)
 
     def _format(self) -> None:

@@ -41,7 +41,21 @@ def build() -> Path:
     return cache.made(f"hadoop-{VERSION}-{cache.key(POM.read_bytes())}", fetch) / "lib"
 
 
+def jars() -> list[Path]:
+    """All that daemons and clients of Hadoop need."""
+    spark_jars = spark.build() / "jars"
+    return [*sorted(build().glob("*.jar")), *(j for name in FROM_SPARK for j in sorted(spark_jars.glob(f"{name}.jar")))]
+
+
+def home(folder: Path) -> Path:
+    """Make a HADOOP_COMMON_HOME for containers: the jars where Hadoop's own distribution has those for clients."""
+    client = folder / "share" / "hadoop" / "client"
+    client.mkdir(parents=True)
+    for jar in jars():
+        (client / jar.name).symlink_to(jar)
+    return folder
+
+
 def classpath(conf: Path) -> str:
     """Class path of Hadoop's daemons, their settings in ``conf``."""
-    jars = [jar for pattern in FROM_SPARK for jar in sorted((spark.build() / "jars").glob(f"{pattern}.jar"))]
-    return os.pathsep.join(map(str, [conf, *sorted(build().glob("*.jar")), *jars]))
+    return os.pathsep.join(map(str, [conf, *jars()]))

@@ -38,7 +38,7 @@ COMMON = {
     "yarn.nodemanager.disk-health-checker.max-disk-utilization-per-disk-percentage": "99",
     "yarn.nodemanager.resource.memory-mb": "12288",
     "yarn.nodemanager.resource.cpu-vcores": "16",
-    "yarn.nodemanager.env-whitelist": "JAVA_HOME,HADOOP_CONF_DIR,PATH,LANG",
+    "yarn.nodemanager.env-whitelist": "JAVA_HOME,HADOOP_CONF_DIR,HADOOP_COMMON_HOME,PATH,LANG",
     "yarn.nodemanager.sleep-delay-before-sigkill.ms": "250",
 }
 
