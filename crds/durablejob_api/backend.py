@@ -109,6 +109,8 @@ class YarnStaging(ApiModel):
 class YarnSpark(ApiModel):
     """Which Spark the applications run with."""
 
+    rules: ClassVar[tuple[Rule, ...]] = cel.YARN_SPARK
+
     version: Annotated[str, Field(max_length=32, pattern=r"^[0-9]+\.[0-9]+(\.[0-9]+)?([.-][A-Za-z0-9.-]+)?$")] = Field(
         description="Spark's version; the options of its JVMs depend on it."
     )
