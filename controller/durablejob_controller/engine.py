@@ -32,6 +32,7 @@ from durablejob_controller.queue import WorkQueue
 from durablejob_controller.reconcile import Reconciler
 from durablejob_controller.settings import Settings
 from durablejob_controller.sites import Sites
+from durablejob_controller.sweep import Sweeper
 from durablejob_controller.tokens import load
 
 log = logging.getLogger(__name__)
@@ -79,6 +80,7 @@ class Engine:
             self._spawn(self._work(reconciler), f"worker {number}")
         self._spawn(self._events.run(), "events")
         self._spawn(self._relist_for_ever(), "relist")
+        self._spawn(Sweeper(self._kube, self._jobs, sites, self._settings).run(), "sweep")
         if self._settings.elect:
             own = self._settings
             self._elector = Elector(

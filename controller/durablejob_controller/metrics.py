@@ -33,6 +33,10 @@ SUBMISSIONS = Counter("durablejob_submissions", "Submissions by outcome", ["back
 GATE_ANSWERS = Counter("durablejob_gate_answers", "Answers of the start gate", ["verb", "answer"], registry=REGISTRY)
 STATUS_WRITES = Counter("durablejob_status_writes", "Status writes by result", ["result"], registry=REGISTRY)
 PARKED = Gauge("durablejob_parked", "Jobs whose status write the API server refused", registry=REGISTRY)
+STRAYS = Gauge(
+    "durablejob_strays", "Things that run in an external system for DurableJobs that are no more",
+    ["kind", "namespace", "backend"], registry=REGISTRY,
+)  # fmt: skip
 JOB_SECONDS = Histogram(
     "durablejob_job_duration_seconds", "From first submission to end", ["backend", "outcome"], buckets=_JOB,
     registry=REGISTRY,

@@ -39,6 +39,7 @@ class Settings:
     request_timeout: float = 10.0
     probe_interval: float = 30.0
     relist_interval: float = 300.0
+    sweep_interval: float = 600.0
     lease_duration: float = 15.0
     log_level: str = "info"
     log_format: str = "json"
@@ -137,6 +138,8 @@ def _parser() -> argparse.ArgumentParser:
            default=default.request_timeout)  # fmt: skip
     option("--probe-interval", "seconds between two probes of a backend (default: %(default)s)", type=_seconds,
            default=default.probe_interval)  # fmt: skip
+    option("--sweep-interval", "seconds between two looks for what gone DurableJobs left (default: %(default)s)",
+           type=_seconds, default=default.sweep_interval)  # fmt: skip
     option("--lease-duration", "seconds after which a silent leader is replaced (default: %(default)s)", type=_seconds,
            default=default.lease_duration)  # fmt: skip
     option("--log-level", "debug, info, warning or error (default: %(default)s)",

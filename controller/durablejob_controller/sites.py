@@ -93,6 +93,9 @@ class Sites:
         """uids of the backends that are known."""
         return {entry.uid for entry in self._entries.values()}
 
+    def entries(self) -> list[Entry]:
+        return list(self._entries.values())
+
     def lead(self, leading: bool) -> None:
         """From now on this process decides, or stands by."""
         self.leading = leading

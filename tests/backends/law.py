@@ -18,7 +18,7 @@ from durablejob_api.backend import JobBackendSpec
 from durablejob_api.job import DurableJob
 from durablejob_api.names import attempt_key
 from durablejob_api.status import Current, Reservation
-from durablejob_controller.backends.contract import Backend, Offer, Submission
+from durablejob_controller.backends.contract import Backend, Leftover, Offer, Submission
 from durablejob_controller.backends.fake import plugin as fake
 from durablejob_controller.backends.fake import world
 from durablejob_controller.backends.kubernetes_job import plugin as kubernetes_job
@@ -91,6 +91,8 @@ def verbs(submission: Submission, backend: Backend) -> dict[str, Awaitable[objec
         "kill": backend.kill("driver-1"),
         "close": backend.close(job, current),
         "release": backend.release(job, current),
+        "leftovers": backend.leftovers(),
+        "discard": backend.discard(Leftover("uid-1", "Job/dj-1", "data", "load", job.metadata.uid, runs=False)),
         "probe": backend.probe(),
     }
 

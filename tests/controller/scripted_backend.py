@@ -15,6 +15,7 @@ from durablejob_controller.backends.contract import (
     Answer,
     Backend,
     Identity,
+    Leftover,
     Offer,
     Probe,
     Rejected,
@@ -51,6 +52,7 @@ class ScriptedBackend:
         self.answer: Answer | Exception = Accepted()
         self.invalid: InvalidWork | None = None
         self.hash = "hash"
+        self.left: tuple[Leftover, ...] = ()
         self.gate: asyncio.Event | None = None
         """observe waits for it, then answers."""
         self.observed = 0
@@ -116,6 +118,14 @@ class ScriptedBackend:
 
     async def release(self, job: DurableJob, current: Current) -> None:
         self.done.append("release")
+
+    async def leftovers(self) -> tuple[Leftover, ...]:
+        if self.fault is not None:
+            raise self.fault
+        return self.left
+
+    async def discard(self, leftover: Leftover) -> None:
+        self.done.append(f"discard {leftover.id}")
 
     async def aclose(self) -> None:
         self.ended = True

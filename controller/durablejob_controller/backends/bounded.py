@@ -16,6 +16,7 @@ from durablejob_api.status import Current
 from durablejob_controller.backends.contract import (
     Answer,
     Backend,
+    Leftover,
     Offer,
     Probe,
     Rejected,
@@ -79,6 +80,12 @@ class Bounded:
 
     async def release(self, job: DurableJob, current: Current) -> None:
         await self._bound(self._inner.release(job, current))
+
+    async def leftovers(self) -> tuple[Leftover, ...]:
+        return await self._bound(self._inner.leftovers())
+
+    async def discard(self, leftover: Leftover) -> None:
+        await self._bound(self._inner.discard(leftover))
 
     async def aclose(self) -> None:
         await self._inner.aclose()

@@ -27,6 +27,9 @@ kill
     Asks for the end of one run, named by its id. Idempotent; ending is seen by observing.
 close
     After it has returned, no run of this reservation can begin any more. Idempotent.
+leftovers, discard
+    What lies in the system under our names, whoever's it is; and letting go of one thing that has ended and whose
+    DurableJob is no more.
 probe
     What the system is, and which guarantee its configuration allows, before the first job.
 
@@ -159,6 +162,22 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class Leftover:
+    """Something in the external system that says to be of a DurableJob, which may be no more."""
+
+    id: str
+    external_id: str
+    """What people call it: kind and name."""
+    namespace: str
+    """Where it lies, and its DurableJob lay."""
+    job: str
+    """Name of the DurableJob."""
+    job_uid: str
+    runs: bool
+    """A program may run in it: it is not to be discarded."""
+
+
+@dataclass(frozen=True, slots=True)
 class Offer:
     """What ``reserve`` set aside; becomes part of the recorded reservation."""
 
@@ -263,6 +282,14 @@ class Backend(Protocol):
 
     async def release(self, job: DurableJob, current: Current) -> None:
         """Let go of what ``held`` says is kept (of the run, or of the sighting), after the outcome is recorded."""
+        ...
+
+    async def leftovers(self) -> tuple[Leftover, ...]:
+        """Everything that stays until somebody of ours lets it go; raises ``BackendUnavailable``."""
+        ...
+
+    async def discard(self, leftover: Leftover) -> None:
+        """Let go of it. Idempotent; what runs by now is left alone."""
         ...
 
     async def aclose(self) -> None:

@@ -34,6 +34,7 @@ from durablejob_controller.backends.contract import (
     Answer,
     Backend,
     Identity,
+    Leftover,
     Offer,
     Phase,
     Probe,
@@ -197,6 +198,13 @@ class FakeBackend:
 
     async def release(self, job: DurableJob, current: Current) -> None:
         """Nothing is held."""
+
+    async def leftovers(self) -> tuple[Leftover, ...]:
+        """None: its memory ends with it."""
+        return ()
+
+    async def discard(self, leftover: Leftover) -> None:
+        """There is none."""
 
     async def aclose(self) -> None:
         """The cluster outlives its client, as a real one would."""

@@ -219,6 +219,23 @@ async def test_one_that_is_resumed_has_another_start_time(bench: Bench) -> None:
     await bench.end(submission)
 
 
+async def test_what_a_durablejob_that_is_no_more_has_left_is_found_and_once_it_has_ended_let_go(bench: Bench) -> None:
+    submission = await bench.running()
+    key, job = submission.current.key, submission.job
+    bench.kubectl("delete", "durablejob", job.metadata.name)  # has no finalizer here, as after one was removed by force
+    mine = [left for left in await bench.backend.leftovers() if left.job_uid == job.metadata.uid]
+    assert [(left.job, left.external_id, left.runs) for left in mine] == [(job.metadata.name, f"Job/dj-{key}", True)]
+    await bench.backend.discard(mine[0])
+    assert (await bench.until(submission, lambda run: True)).held  # it runs: it is left alone
+    bench.kubectl("delete", "job", f"dj-{key}", "--cascade=foreground", "--wait=false")
+    await bench.end(submission)
+    ended = [left for left in await bench.backend.leftovers() if left.job_uid == job.metadata.uid]
+    assert [left.runs for left in ended] == [False]
+    await bench.backend.discard(ended[0])
+    await bench.gone(key)
+    assert bench.starts(submission) == 1
+
+
 async def test_a_job_for_a_queue_waits_suspended_for_somebody_to_admit_it(bench: Bench) -> None:
     job = await bench.job()
     queued = job.model_copy(update={"metadata": job.metadata.model_copy(update={"labels": {manifest.QUEUE: "night"}})})
@@ -366,7 +383,7 @@ async def test_an_account_without_rights_is_told_which_it_lacks(bench: Bench) ->
 async def test_the_probe_says_what_is_promised(bench: Bench) -> None:
     probe = await bench.backend.probe()
     assert probe.ready
-    assert probe.guarantee == "Exact"
+    assert probe.guarantee == "Conditional"
     assert bench.namespace in probe.message
 
 

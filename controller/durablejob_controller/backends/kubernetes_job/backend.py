@@ -12,7 +12,9 @@ from durablejob_controller.backends.contract import (
     Accepted,
     Answer,
     Identity,
+    Leftover,
     Offer,
+    Phase,
     Probe,
     Rejected,
     Run,
@@ -209,7 +211,32 @@ class KubernetesJob:
     async def release(self, job: DurableJob, current: Current) -> None:
         """Take our finalizer off the recorded object."""
         uid = current.reservation.object_uid if current.reservation is not None else None
-        namespace, name = str(job.metadata.namespace), manifest.name_of(current.key)
+        await self._let_go(str(job.metadata.namespace), manifest.name_of(current.key), uid)
+
+    async def leftovers(self) -> tuple[Leftover, ...]:
+        """Jobs that our finalizer holds: an inert one is collected with its DurableJob."""
+        jobs = await self._calls.jobs(self._namespace, labelSelector=manifest.LISTED)
+        return tuple(
+            Leftover(
+                id=run.id,
+                external_id=f"Job/{meta['name']}",
+                namespace=meta["namespace"],
+                job=str((meta.get("annotations") or {}).get(manifest.NAME, "")),
+                job_uid=str((meta.get("labels") or {}).get(manifest.OWNER, "")),
+                runs=run.phase is not Phase.ENDED,
+            )
+            for meta, run in [(job["metadata"], run) for job, run in await self._runs(jobs)]
+            if run.held
+        )
+
+    async def discard(self, leftover: Leftover) -> None:
+        """Take our finalizer off it, if it has ended."""
+        name = leftover.external_id.removeprefix("Job/")
+        found = await self._calls.get(leftover.namespace, name)
+        if found is not None and all(not run.active for _, run in await self._runs([found])):
+            await self._let_go(leftover.namespace, name, leftover.id)
+
+    async def _let_go(self, namespace: str, name: str, uid: str | None) -> None:
         for _ in range(_TRIES):
             found = await self._calls.get(namespace, name)
             if found is None or found["metadata"]["uid"] != uid or not manifest.is_held(found):

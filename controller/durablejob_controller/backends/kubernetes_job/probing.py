@@ -43,11 +43,12 @@ async def probe(calls: Calls, namespace: str | None, incarnation: str) -> Probe:
         ready=True,
         reason="Ready",
         message=(
-            f"Kubernetes {version}, Jobs {where}. Started once, by activating one suspended object by its uid; of an "
-            "Indexed Job, once for each index. Jobs in a Kueue queue: on the assumption that a preempted one is seen "
-            "here before it is admitted again."
+            f"Kubernetes {version}, Jobs {where}. One object is activated once, by its uid. On the assumption that the "
+            "cluster's Job controller makes one pod for it (its documentation says that it may sometimes make two), of "
+            "an Indexed Job one for each index; and that a Job which somebody suspends once it has begun (Kueue, when "
+            "it preempts) is seen here before it is resumed."
         ),
-        guarantee=Guarantee.EXACT,
+        guarantee=Guarantee.CONDITIONAL,
         version=version,
         incarnation=incarnation,
         remembers=True,

@@ -13,6 +13,7 @@ from durablejob_controller.backends.contract import (
     Accepted,
     Answer,
     Identity,
+    Leftover,
     Offer,
     Probe,
     Rejected,
@@ -166,6 +167,13 @@ class SparkStandalone:
 
     async def release(self, job: DurableJob, current: Current) -> None:
         """Nothing is held."""
+
+    async def leftovers(self) -> tuple[Leftover, ...]:
+        """None: a Master forgets by itself, and a driver does not say which resource it is of."""
+        return ()
+
+    async def discard(self, leftover: Leftover) -> None:
+        """There is none."""
 
     async def aclose(self) -> None:
         await self._http.aclose()

@@ -1,0 +1,78 @@
+"""The slow sweep: what an external system keeps for DurableJobs that are no more.
+
+A DurableJob goes only when everything of it was let go, unless somebody removed its finalizer by force. What is left
+then has nobody else who looks after it: what has ended is discarded; what runs is not ours to end any more (whoever
+forced it may have meant just that), so it is an alarm: a metric and a warning.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from durablejob_controller import metrics
+from durablejob_controller.backend_entry import Entry
+from durablejob_controller.backends.contract import Leftover
+from durablejob_controller.errors import DurableJobError, NotFound
+from durablejob_controller.jobs import Jobs
+from durablejob_controller.kube import JOBS, Kube
+from durablejob_controller.settings import Settings
+from durablejob_controller.sites import Sites
+
+log = logging.getLogger(__name__)
+
+
+class Sweeper:
+    """Looks at every backend now and then, as long as this process leads."""
+
+    def __init__(self, kube: Kube, jobs: Jobs, sites: Sites, settings: Settings) -> None:
+        self._kube = kube
+        self._jobs = jobs
+        self._sites = sites
+        self._settings = settings
+
+    async def run(self) -> None:
+        """Sweep for ever."""
+        while True:
+            await asyncio.sleep(self._settings.sweep_interval)
+            if self._sites.leading:
+                await self.sweep()
+
+    async def sweep(self) -> None:
+        """Look once at each; one that gives no answer has its turn the next time."""
+        for entry in self._sites.entries():
+            try:
+                await self._sweep(entry)
+            except DurableJobError as error:
+                log.info("backend %s was not swept: %s", entry.address[2], error)
+            except Exception:  # one backend's fault never stops the rest
+                log.exception("backend %s: sweeping failed", entry.address[2])
+
+    async def _sweep(self, entry: Entry) -> None:
+        if entry.backend is None:
+            return
+        strays = 0
+        for found in await entry.backend.leftovers():
+            if not await self._is_forgotten(found):
+                continue
+            where = f"{found.external_id} in namespace {found.namespace}"
+            if found.runs:
+                strays += 1
+                log.warning("%s runs, and its DurableJob %s is no more: end it by hand", where, found.job)
+            else:
+                await entry.backend.discard(found)
+                log.info("%s was let go: its DurableJob %s is no more", where, found.job)
+        kind, namespace, name = entry.address
+        metrics.STRAYS.labels(kind, namespace, name).set(strays)
+
+    async def _is_forgotten(self, found: Leftover) -> bool:
+        """Its DurableJob is no more, by a quorum read: a cache may lag. Other namespaces are other controllers'."""
+        if self._settings.namespaces and found.namespace not in self._settings.namespaces:
+            return False
+        if self._jobs.get(found.job_uid) is not None or not found.job:
+            return False
+        try:
+            live = await self._kube.get(JOBS, found.namespace, found.job)
+        except NotFound:
+            return True
+        return bool(live["metadata"]["uid"] != found.job_uid)
