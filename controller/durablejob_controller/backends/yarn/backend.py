@@ -19,6 +19,7 @@ from durablejob_controller.backends.contract import (
     Accepted,
     Answer,
     Identity,
+    Leftover,
     Offer,
     Probe,
     Rejected,
@@ -39,7 +40,7 @@ from durablejob_controller.backends.yarn.managers import Conversation, Managers,
 from durablejob_controller.backends.yarn.probing import probe
 from durablejob_controller.backends.yarn.reading import run_of
 from durablejob_controller.backends.yarn.spark import LIBRARIES, Needed, Place
-from durablejob_controller.backends.yarn.staging import FENCE, Local, Staging, new_folder
+from durablejob_controller.backends.yarn.staging import FENCE, Local, Owner, Staging, new_folder
 from durablejob_controller.backends.yarn.tags import attempt_tag, cluster_tag, key_of
 from durablejob_controller.backends.yarn.webhdfs import Missing, WebHdfs
 from durablejob_controller.errors import BackendUnavailable, InvalidBackend, InvalidWork
@@ -66,6 +67,7 @@ class Yarn:
             raise InvalidBackend("spec.fence.gate.url: missing; drivers must reach the start gate somewhere")
         self._gate_url = gate.rstrip("/")
         self._tokens = surroundings.gate_token
+        self._cluster = surroundings.cluster_uid
         self._tag = cluster_tag(surroundings.cluster_uid)
         authentication = Simple(self._own.user)
         self._managers = Managers(self._own.resource_managers, authentication, surroundings.timeout)
@@ -131,7 +133,7 @@ class Yarn:
         tags = (self._tag, attempt_tag(key))
         if job.spec.yarn is not None:
             files = await self._found(_needed(job.spec.yarn))
-            await self._staging.open(key, folder)
+            await self._staging.open(key, self._owner(job))
             fence = await self._staging.add(key, folder, FENCE, generic.fence(key))
             return generic.launch(job, job.spec.yarn, tags, files, _localized(fence))
         work = job.spec.spark
@@ -140,13 +142,17 @@ class Yarn:
         settings = spark.yarn_spark(self._spec)
         files = await self._found(spark.needed(work, settings))
         files |= await self._libraries(settings.jars)
-        await self._staging.open(key, folder)
+        await self._staging.open(key, self._owner(job))
         place = Place(app_id, self._staging.folder_uri(key, folder), files, tags=tags, user=self._own.user)
         if self._gated:
             jar = await self._staging.add(key, folder, "gate.jar", archive(gate_classes()))
             place = replace(place, gate_url=self._claim_url(job, key), gate_jar=_localized(jar))
         fence = await self._staging.add(key, folder, FENCE, spark.fence(job, work, self._spec, place))
         return spark.launch(job, work, self._spec, place, _localized(fence, "ARCHIVE"))
+
+    def _owner(self, job: DurableJob) -> Owner:
+        meta = job.metadata
+        return Owner(self._cluster, meta.namespace or "", meta.uid, meta.name)
 
     def _claim_url(self, job: DurableJob, key: str) -> str:
         meta = job.metadata
@@ -291,6 +297,22 @@ class Yarn:
     async def release(self, job: DurableJob, current: Current) -> None:
         """Sweep what the attempt has left in the staging area."""
         await self._staging.sweep(current.key)
+
+    async def leftovers(self) -> tuple[Leftover, ...]:
+        """What lies in the staging area: two calls for each folder, which is why it is done seldom."""
+        alive = {key_of(app.tags) for app in await self._managers.alive(self._tag)}
+        return tuple(
+            Leftover(key, f"staging folder {key}", owner.namespace, owner.name, owner.uid, runs=key in alive)
+            for key, owner in (await self._staging.owners()).items()
+            if owner.cluster == self._cluster
+        )
+
+    async def discard(self, leftover: Leftover) -> None:
+        """Sweep it, if no application of it is active."""
+        async with self._managers.talk() as manager:
+            apps = await manager.apps(applicationTags=attempt_tag(leftover.id))
+        if not any(run_of(app).active for app in apps):
+            await self._staging.sweep(leftover.id)
 
     async def aclose(self) -> None:
         await self._managers.aclose()

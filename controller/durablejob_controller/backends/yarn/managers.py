@@ -14,7 +14,6 @@ Seen on Hadoop 3.5:
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -134,9 +133,8 @@ class Managers:
     def __init__(self, urls: Sequence[str], authentication: Authentication, timeout: float) -> None:
         self._urls = [url.rstrip("/") for url in urls]
         self._authentication = authentication
-        tls = ssl.create_default_context()
-        self._http = client(timeout, tls=tls)
-        self._lines = [client(timeout, connections=1, tls=tls) for _ in range(LINES)]
+        self._http = client(timeout)
+        self._lines = [client(timeout, connections=1) for _ in range(LINES)]
         self._free: asyncio.LifoQueue[httpx.AsyncClient] = asyncio.LifoQueue()
         for line in self._lines:
             self._free.put_nowait(line)

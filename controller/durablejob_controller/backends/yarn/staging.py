@@ -4,6 +4,7 @@
 
     <dir>/<key>/<random>/fence.zip         every container of the application localizes it (Spark: its settings)
     <dir>/<key>/<random>/<hash>.json       the submission, whole; sent as it is, or not at all
+    <dir>/<key>/of~<cluster>~<namespace>~<uid>/<name>      an empty folder: whose it is
     <dir>/<key>.closed                     the tombstone: the folder after close
 
 All of it is written before the reservation is recorded, and nothing after: a late writer cannot open a closed fence
@@ -26,6 +27,8 @@ from durablejob_controller.backends.yarn.webhdfs import Missing, Stat, WebHdfs
 from durablejob_controller.errors import BackendUnavailable
 
 FENCE = "fence.zip"
+_MARK = "of"
+_CLOSED = ".closed"
 FOLDER_MODE = "700"
 
 
@@ -50,6 +53,27 @@ class Local:
     modified: int
 
 
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose a staging folder is."""
+
+    cluster: str
+    """uid of the Kubernetes cluster."""
+    namespace: str
+    uid: str
+    name: str
+
+    @property
+    def mark(self) -> str:
+        return f"{_MARK}~{self.cluster}~{self.namespace}~{self.uid}"
+
+    @classmethod
+    def parse(cls, mark: str, name: str) -> Owner | None:
+        """What ``mark`` says; None: it is another file."""
+        parts = mark.split("~")
+        return cls(parts[1], parts[2], parts[3], name) if len(parts) == 4 and parts[0] == _MARK else None
+
+
 class Staging:
     """The folder of one backend."""
 
@@ -61,9 +85,9 @@ class Staging:
 
     # --- before the reservation is recorded -------------------------------------------------------------
 
-    async def open(self, key: str, folder: str) -> None:
-        """Make a new folder, for its owner alone; raises ``BackendUnavailable``."""
-        await self._hdfs.mkdirs(f"{self._root}/{key}/{folder}", FOLDER_MODE)
+    async def open(self, key: str, owner: Owner) -> None:
+        """Say whose attempt this is; raises ``BackendUnavailable``."""
+        await self._hdfs.mkdirs(f"{self._root}/{key}/{owner.mark}/{owner.name}", FOLDER_MODE)
 
     async def add(self, key: str, folder: str, name: str, content: bytes) -> Local:
         """Write one file there; returns it as HDFS has it, which is how containers must find it."""
@@ -104,27 +128,44 @@ class Staging:
         folder = staged.partition("/")[0]
         if await self._hdfs.stat(f"{self._root}/{key}/{folder}/{FENCE}") is not None:
             return Fence(closed=False, ended_cleanly=False, held=True)
-        if await self._hdfs.stat(f"{self._root}/{key}.closed/{folder}") is not None:
+        if await self._hdfs.stat(f"{self._root}/{key}{_CLOSED}/{folder}") is not None:
             return Fence(closed=True, ended_cleanly=False, held=True)
         return Fence(closed=True, ended_cleanly=True, held=await self.holds(key))
 
     async def holds(self, key: str) -> bool:
         """Whether something of this attempt is left."""
-        for home in (key, f"{key}.closed"):
+        for home in (key, f"{key}{_CLOSED}"):
             if await self._hdfs.stat(f"{self._root}/{home}") is not None:
                 return True
         return False
 
     async def close(self, key: str, staged: str) -> None:
         """Rename the attempt's folder. Idempotent: what decides is that the fence's file is no longer there."""
-        await self._hdfs.rename(f"{self._root}/{key}", f"{self._root}/{key}.closed")
+        await self._hdfs.rename(f"{self._root}/{key}", f"{self._root}/{key}{_CLOSED}")
         if not (await self.fence(key, staged)).closed:
             raise BackendUnavailable("the staging folder could not be renamed")
 
     async def sweep(self, key: str) -> None:
         """Remove all of an attempt that has ended."""
-        for home in (key, f"{key}.closed"):
+        for home in (key, f"{key}{_CLOSED}"):
             await self._hdfs.delete(f"{self._root}/{home}")
+
+    async def owners(self) -> dict[str, Owner]:
+        """Whose the folders are, by the attempt's key."""
+        found = {}
+        for home in await self._children(self._root):
+            for mark in await self._children(f"{self._root}/{home}"):
+                for name in await self._children(f"{self._root}/{home}/{mark}") if mark.startswith(_MARK) else ():
+                    owner = Owner.parse(mark, name)
+                    if owner is not None:
+                        found[home.removesuffix(_CLOSED)] = owner
+        return found
+
+    async def _children(self, path: str) -> list[str]:
+        try:
+            return [one.name for one in await self._hdfs.children(path) if one.folder]
+        except Missing:  # swept meanwhile
+            return []
 
     async def prepare(self) -> Stat:
         """The folder itself, made if need be; raises ``BackendUnavailable``."""
