@@ -60,8 +60,9 @@ seeded: setup ## plant mistakes in copies of the code, and name the test that no
 	@$(RUN) -m tests.seeded --json build/results/seeded.json
 
 bench: setup ## latency, rate, CPU and memory, beside spark-submit (minutes)
-	@$(RUN) -m tests.testbed build kube spark
+	@$(RUN) -m tests.testbed build kube spark yarn
 	@$(RUN) -m tests.bench --json build/results/bench.json
+	@$(RUN) -m tests.bench.yarn --json build/results/bench-yarn.json
 
 clean: ## remove what was built here (not the caches)
 	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache $(VENV)

@@ -19,7 +19,7 @@ import httpx
 from kubernetes import client, config
 
 from durablejob_api.names import attempt_key
-from tests.bench.meter import cpu_seconds, job_writes, memory_mb, quantile
+from tests.bench.meter import children_seconds, cpu_seconds, job_writes, memory_mb, quantile
 from tests.demo.stage import CRDS
 from tests.e2e.conftest import APPS, standalone_spec
 from tests.e2e.desk import Desk
@@ -98,14 +98,14 @@ class Bench:
         """spark-submit to the same Master, by the same REST server; it returns when the Master has accepted."""
         took, used = [], []
         for number in range(count):
-            before = _children_seconds()
+            before = children_seconds()
             began = time.perf_counter()
             arguments = ["--master", self.spark.masters[0].rest.replace("http", "spark"), "--deploy-mode", "cluster"]
             arguments += ["--conf", "spark.driver.cores=500", "--conf", "spark.driver.memory=512m"]
             arguments += ["--name", f"peer-{number}", "--class", "Job", f"local://{self.jar}"]
             self.spark.spark_submit([*arguments, str(self.desk.ledger), "peer", "succeed", "0"])
             took.append((time.perf_counter() - began) * 1000)
-            used.append((_children_seconds() - before) * 1000)
+            used.append((children_seconds() - before) * 1000)
         httpx.post(f"{self.spark.masters[0].rest}/v1/submissions/killall", timeout=30)
         return {"spark_submit_p50_ms": quantile(took, 0.5), "spark_submit_cpu_ms": quantile(used, 0.5)}
 
@@ -157,12 +157,6 @@ class Bench:
             if time.monotonic() > deadline:
                 raise TestbedError(f"not done after {timeout:.0f} s")
             time.sleep(0.25)
-
-
-def _children_seconds() -> float:
-    """CPU time of all our ended children."""
-    times = os.times()
-    return times.children_user + times.children_system
 
 
 def measure(jobs: int, quick: bool) -> Figures:
