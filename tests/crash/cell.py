@@ -26,6 +26,7 @@ from tests.crash.hook import How, Plan
 from tests.crash.master import Yard
 from tests.crash.stories import Story, When
 from tests.crash.systems import JobSystem, SparkSystem, System
+from tests.crash.yarn import YarnSystem
 from tests.crash.zygote import Zygote
 from tests.testbed import site as sites
 from tests.testbed.kube.cluster import Cluster
@@ -99,6 +100,11 @@ class Bench:
         if cell.system == JobSystem.type:
             with _Run(self, cell, namespace, JobSystem(self.cluster, self.kubelet, namespace)) as run:
                 return run.judged()
+        if cell.system == YarnSystem.type:
+            with self.yard.yarn() as yarn:
+                system = YarnSystem(yarn, self.cluster, namespace)
+                with _Run(self, cell, namespace, system) as run:
+                    return run.judged()
         with self.yard.master() as master, _Run(self, cell, namespace, SparkSystem(master)) as run:
             return run.judged()
 

@@ -25,7 +25,8 @@ ANSWERED_FOR = 0.05
 RESOURCES = re.compile(
     r"^/apis?/(?:[\w.]+/)?v\w+/(?:namespaces/[^/]+/)?(?P<plural>[a-z]+)(?:/(?P<name>[^/]+))?(?:/(?P<sub>\w+))?$"
 )
-_GENERATED = re.compile(r"(?:^|(?<=/))(?:driver-[\w-]+|durablejob-probe)$")
+_GENERATED = re.compile(r"(?:^|(?<=/))(?:driver-[\w-]+|application_[\d_]+|durablejob-probe)(?=/|$)")
+_FILES = re.compile(r"^/(?P<what>webhdfs/v1|data)/")
 
 
 class Moment(StrEnum):
@@ -120,6 +121,9 @@ def _die() -> None:
 def name_of(request: httpx.Request) -> str:
     """What the call is, without the names of this run: the same in every run of the same story."""
     path = request.url.path
+    if files := _FILES.match(path):
+        operation = request.url.params.get("op", "")
+        return f"{request.method} {files['what'].partition('/')[0]} {operation}".rstrip()
     found = RESOURCES.match(path)
     if found is None:
         return f"{request.method} {_GENERATED.sub('ID', path)}"

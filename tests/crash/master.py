@@ -24,6 +24,8 @@ from aiohttp import web
 
 from durablejob_controller.backends.spark_standalone.stub import parse_class_name
 from durablejob_controller.gate import VERDICT
+from tests.backends.yarn.scripted_yarn import ScriptedYarn
+from tests.crash.yarn import live
 
 T = TypeVar("T")
 RUNS_FOR = 0.4
@@ -209,26 +211,36 @@ class Yard:
         try:
             yield master
         finally:
-            self._do(self._stop(master, runner))
+            tasks = [driver.task for driver in master.drivers.values() if driver.task is not None]
+            self._do(self._stop(tasks, runner))
+
+    @contextmanager
+    def yarn(self) -> Iterator[ScriptedYarn]:
+        """A YARN cluster of one's own."""
+        cluster = ScriptedYarn(live=live)
+        runner = self._do(self._serve(cluster))
+        try:
+            yield cluster
+        finally:
+            self._do(self._stop([app.task for app in cluster.runs if app.task is not None], runner))
 
     def _do(self, step: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(step, self._loop).result(30)
 
     @staticmethod
-    async def _serve(master: Master) -> web.AppRunner:
-        runner = web.AppRunner(master.application(), access_log=None)
+    async def _serve(stand_in: Master | ScriptedYarn) -> web.AppRunner:
+        runner = web.AppRunner(stand_in.application(), access_log=None)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         server = site._server
         assert isinstance(server, asyncio.Server)
-        master.loop = asyncio.get_running_loop()
-        master.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        stand_in.loop = asyncio.get_running_loop()
+        stand_in.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         return runner
 
     @staticmethod
-    async def _stop(master: Master, runner: web.AppRunner) -> None:
-        tasks = [driver.task for driver in master.drivers.values() if driver.task is not None]
+    async def _stop(tasks: list[asyncio.Task[None]], runner: web.AppRunner) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 
 from tests.crash.cell import Cell, Result
 from tests.crash.hook import How, Moment, Plan
-from tests.crash.stories import JOBS, SPARK, Story
+from tests.crash.stories import JOBS, SPARK, YARN, Story
 from tests.crash.systems import JobSystem, SparkSystem
+from tests.crash.yarn import YarnSystem
 
-STORIES = {SparkSystem.type: SPARK, JobSystem.type: JOBS}
+STORIES = {SparkSystem.type: SPARK, JobSystem.type: JOBS, YarnSystem.type: YARN}
 
 MANNERS = (
     (Moment.BEFORE, How.KILL),

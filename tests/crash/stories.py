@@ -53,3 +53,15 @@ JOBS = (
     Story("deleted before its pod runs", "queue", None, None, 0, "delete", When.ACCEPTED),
     Story("its time to live is over", "succeed", None, None, 1, ttl=0),
 )
+YARN = (
+    Story("success", "succeed", "Succeeded", "Succeeded", 1),
+    Story("failure", "fail", "Failed", "ProgramFailed", 1),
+    Story("killed from outside", "hold", "Failed", "Killed", 1, "remove"),
+    Story("lost", "hold", "Lost", "Lost", 1, "strip"),
+    Story("rejected", "reject", "Failed", "Rejected", 0),
+    Story("cancelled", "hold", "Cancelled", "Cancelled", 1, "cancel"),
+    Story("cancelled in the queue", "queue", "Cancelled", "Cancelled", 0, "cancel", When.ACCEPTED),
+    Story("deleted", "hold", None, None, 1, "delete"),
+    Story("deleted in the queue", "queue", None, None, 0, "delete", When.ACCEPTED),
+    Story("its time to live is over", "succeed", None, None, 1, ttl=0),
+)

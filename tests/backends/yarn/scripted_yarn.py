@@ -85,6 +85,8 @@ class ScriptedYarn:
         """Path -> file; None: a folder."""
         self.calls: list[str] = []
         self.url = ""
+        self.loop: asyncio.AbstractEventLoop | None = None
+        """Where it lives, if others than its own tests end applications."""
         self._live = live
         self._serial = itertools.count(1)
         self._clock = itertools.count(BIRTH + 1000, 7)
@@ -100,7 +102,11 @@ class ScriptedYarn:
 
     def end(self, app: App, state: str = "FINISHED", final: str = "SUCCEEDED", diagnostics: str = "") -> None:
         app.state, app.final, app.diagnostics = state, final, diagnostics
-        if app.task is not None and app.task is not asyncio.current_task():
+        if app.task is None or app.task.done():
+            return
+        if self.loop is not None:
+            self.loop.call_soon_threadsafe(app.task.cancel)
+        else:
             app.task.cancel()
 
     def finish(self, key: str) -> None:

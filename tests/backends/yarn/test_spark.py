@@ -135,9 +135,15 @@ def test_properties_survive_javas_own_reader(tmp_path: Any) -> None:
     assert dict(zip(parts[::2], parts[1::2], strict=True)) == values
 
 
-def test_the_jvms_options_are_those_of_the_spark_that_is_here() -> None:
-    launcher = next((distribution.build() / "jars").glob("spark-launcher_*.jar"))
-    assert set(java_options(distribution.VERSION)) == options_of(launcher)
+@pytest.mark.parametrize("version", distribution.REQUIREMENTS)
+def test_the_jvms_options_are_those_that_sparks_own_class_gives(version: str) -> None:
+    launcher = next((distribution.build(version) / "jars").glob("spark-launcher_*.jar"))
+    assert set(java_options(version)) == options_of(launcher)
+
+
+@pytest.mark.parametrize(("version", "count"), [("3.5.7", 17), ("4.0.1", 19), ("4.1.1", 22), ("4.3.0", 22)])
+def test_other_versions_options_are_as_many_as_were_read_from_theirs(version: str, count: int) -> None:
+    assert len(java_options(version)) == count
 
 
 def options_of(launcher: Any) -> set[str]:

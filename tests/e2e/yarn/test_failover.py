@@ -1,4 +1,4 @@
-"""Two ResourceManagers and a real ZooKeeper: when the active one dies the other takes over, and each program runs once."""
+"""Two ResourceManagers and a real ZooKeeper: when the active one dies the other takes over; each program runs once."""
 
 from __future__ import annotations
 

@@ -26,7 +26,8 @@ def build() -> Path:
 
     """
     spark.java_home()
-    spark.build()
+    for version in spark.REQUIREMENTS:
+        spark.build(version)
 
     def fetch(target: Path) -> None:
         maven = shutil.which("mvn")
