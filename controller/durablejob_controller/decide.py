@@ -183,7 +183,12 @@ def _reserve(job: DurableJob, current: Current, site: Site, seen: Seen, now: dat
     if site.traits.identity is not Identity.CLAIM and offer is None:
         if seen.rejected is not None:  # what the system will not even hold has no effect, now or later
             return end(job, current, Outcome.FAILED, Why(seen.rejected.reason, seen.rejected.message), now)
-        return Reserve()
+        if seen.hold <= 0:
+            return Reserve()
+        if seen.doubt is None:
+            return Wait(seen.hold)
+        why = reasons.backend_unreachable(seen.doubt)
+        return inform(job, current, State.PENDING, why, now, reachable=False, again=seen.hold, closely=True)
     reservation = Reservation(
         backend_uid=site.uid,
         backend_type=site.type,

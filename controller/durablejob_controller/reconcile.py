@@ -179,11 +179,7 @@ class Reconciler:
             case Submit():
                 return await self._submit(uid, entry, await self._secrets(entry))
             case Reserve():
-                answer = await self._backend(entry).reserve(entry.job, entry.key)
-                if isinstance(answer, Rejected):
-                    entry.rejected = answer
-                else:
-                    entry.offer = answer
+                await self._reserve(entry)
                 return True
             case Kill(run=run):
                 await self._backend(entry).kill(run)
@@ -287,6 +283,21 @@ class Reconciler:
                 raise
             words = f"spec.spark.env: the controller's account lacks get on Secrets: {error}"
             return Rejected("SecretForbidden", words)
+
+    async def _reserve(self, entry: Entry) -> None:
+        """Set something aside; what keeps it from that is told to the job, and tried again after a pause."""
+        try:
+            answer = await self._backend(entry).reserve(entry.job, entry.key)
+        except BackendError as error:
+            log.warning("%s: nothing is reserved: %s", entry.job.metadata.name, error, extra=fields(entry.job))
+            entry.not_before, entry.doubt = time.monotonic() + backoff(entry.doubts), str(error)
+            entry.doubts += 1
+            return
+        entry.not_before, entry.doubt, entry.doubts = 0.0, None, 0
+        if isinstance(answer, Rejected):
+            entry.rejected = answer
+        else:
+            entry.offer = answer
 
     async def _submit(self, uid: str, entry: Entry, secrets: Values | Rejected) -> bool:
         backend = self._backend(entry)

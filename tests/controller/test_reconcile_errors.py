@@ -231,6 +231,20 @@ async def test_a_job_is_told_when_only_the_exact_look_ups_fail(monkeypatch: pyte
         assert len(stage.status_writes()) == writes
 
 
+async def test_what_keeps_anything_from_being_reserved_is_told_and_tried_again() -> None:
+    async with staged() as stage:
+        backend = await stage.use_scripted()
+        backend.refusal = BackendUnavailable("nn:9870: the quota is exceeded")
+        stage.job()
+        await stage.work(lambda: backend.done.count("reserve") > 2)
+        assert (stage.state(), stage.reason()) == ("Pending", "BackendUnreachable")
+        assert "the quota is exceeded" in stage.message()
+        assert len(stage.status_writes()) == 1
+        backend.refusal = None
+        await stage.work(lambda: backend.submitted)
+        assert "Submit" in stage.state()
+
+
 async def test_the_words_about_a_backend_that_is_not_ready_follow_its_probe() -> None:
     async with staged() as stage:
         stage.scripted.found = replace(READY, ready=False, reason="CredentialsRefused", message="401")

@@ -16,7 +16,8 @@ from tests.controller.fake_kube import backend_object
 from tests.controller.stage import Stage, staged, until
 
 SPARK = {"masters": [{"rest": "http://127.0.0.1:9", "ui": "http://127.0.0.1:9"}]}
-YARN = {"resourceManagers": ["http://127.0.0.1:9"], "user": "u"}
+STAGING = {"dir": "hdfs://nn/staging", "webhdfs": {"nameNodes": ["http://nn:9870"]}}
+YARN = {"resourceManagers": ["http://rm:8088"], "user": "etl", "staging": STAGING}
 CLUSTER_REF = {"kind": "ClusterJobBackend", "name": "fake", "type": "Plugin"}
 SCRIPTED = {"plugin": {"name": "scripted"}}
 

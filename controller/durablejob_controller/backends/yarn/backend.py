@@ -43,7 +43,7 @@ from durablejob_controller.backends.yarn.spark import LIBRARIES, Needed, Place
 from durablejob_controller.backends.yarn.staging import FENCE, Local, Owner, Staging, new_folder
 from durablejob_controller.backends.yarn.tags import attempt_tag, cluster_tag, key_of
 from durablejob_controller.backends.yarn.webhdfs import Missing, WebHdfs
-from durablejob_controller.errors import BackendUnavailable, InvalidBackend, InvalidWork
+from durablejob_controller.errors import BackendUnavailable, CredentialsRefused, InvalidBackend, InvalidWork
 
 CLAIM = 1
 """A reserved id needs no second claim: whatever is submitted under it is the same application."""
@@ -166,7 +166,10 @@ class Yarn:
         found = {}
         for name, file in needed.items():
             path = unquote(urlsplit(file.uri).path)
-            stat = await self._hdfs.stat(path)
+            try:
+                stat = await self._hdfs.stat(path)
+            except CredentialsRefused as error:
+                raise InvalidWork("FileNotReadable", f"spec.{file.field}", f"{file.uri}: {error}") from error
             if stat is None or stat.folder:
                 raise Missing(f"spec.{file.field}: {file.uri} {'is a folder' if stat else 'does not exist'}")
             uri = file.uri.partition("#")[0]
