@@ -142,8 +142,8 @@ def _never_seen_running(
         ours = Outcome.FAILED, reasons.BODY_CHANGED
     if ours is None and (sighting.closed or refused is not None):
         ours = Outcome.FAILED, reasons.CLOSED_BEFORE_START
-        if refused is not None and refused.reason is not None and not sighting.closed:
-            # Not the fence, which is open, but another of its files was not to be had.
+        if refused is not None and refused.reason is not None:
+            # Not by the fence: another of its files was not to be had.
             ours = Outcome.FAILED, Why(refused.reason, refused.message or reasons.CLOSED_BEFORE_START.message)
     if ours is not None:
         return _close_then_end(job, current, seen, *ours, now)

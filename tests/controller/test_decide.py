@@ -55,6 +55,12 @@ BEFORE_THE_START: dict[str, Row] = {
     "an old list is no look": (job(), site(), old(), "look up"),
     "a claim needs nothing reserved": (job(), site(), seen(), "Submitting, submit"),
     "an id is reserved": (job(), site(FENCED_ID), seen(), "reserve"),
+    "an id is looked for exactly: a list may lack what has ended": (job(), site(FENCED_ID), listed(),
+        "look up exactly"),
+    "also before it is cancelled": (job(cancelled=True), site(FENCED_ID), listed(), "look up exactly"),
+    "what cannot be reserved is told": (job(), site(FENCED_ID), seen(hold=4, doubt="no room"),
+        "Pending BackendUnreachable"),
+    "and tried again after the pause": (job(), site(FENCED_ID), seen(doubt="no room"), "reserve"),
     "what was reserved is recorded, then submitted": (
         job(), site(FENCED_ID), seen(offer=Offer(application_id="a1")), "Submitting, submit"),
     "an object is reserved": (job(), site(OBJECT), seen(), "reserve"),
@@ -272,6 +278,11 @@ A_RESERVED_ID: dict[str, Row] = {
     "absent in another life that remembers": (job(by_id()), site(FENCED_ID), seen(life="life-2"), "submit"),
     "only a refused copy, behind our closed fence": (job(by_id(), cancelled=True), site(FENCED_ID),
         seen(run("a1", Verdict.REFUSED, **_AT), closed=True), "Cancelled"),
+    "refused for want of another file: close first": (job(by_id()), site(FENCED_ID),
+        seen(run("a1", Verdict.REFUSED, reason="LocalizationFailed", **_AT)), "close"),
+    "refused for want of another file, and closed": (job(by_id()), site(FENCED_ID),
+        seen(run("a1", Verdict.REFUSED, reason="LocalizationFailed", **_AT), closed=True),
+        "Failed LocalizationFailed"),
     "only a refused copy, behind a fence that a run took": (job(by_id()), site(FENCED_ID),
         seen(run("a1", Verdict.REFUSED, **_AT), closed=True, cleanly=True), "Lost RefusedCopy"),
     "another start under the id is killed": (job(_SEEN), site(FENCED_ID),
@@ -298,6 +309,10 @@ _LOST = current(claim=STARTED, outcome=Outcome.LOST, finished_at=ago(100))
 _FOUND = current(reservation=None, outcome=Outcome.LOST, finished_at=ago(100))
 _OBJECT = by_object(outcome=Outcome.SUCCEEDED, finished_at=ago(100))
 _HOLDER = Holder(incarnation="i", id="t")
+_STAGED = current(
+    reservation=reservation(application_id="a1", staging="f/h"), outcome=Outcome.SUCCEEDED, finished_at=ago(100)
+)
+_LEFT = seen(closed=True, held=True)
 
 AFTER_THE_END: dict[str, Row] = {
     "its time to live runs": (job(_DONE, ttl_seconds_after_finished=160), site(), seen(), "wait 60"),
@@ -308,6 +323,15 @@ AFTER_THE_END: dict[str, Row] = {
     "a result that was taken is not": (
         job(_DONE, ttl_seconds_after_finished=100, holder=_HOLDER.model_copy(update={"acknowledged": 1})),
         site(), seen(), "delete"),
+    "what was staged is looked for before its resource goes": (job(_STAGED, deleting=True), site(FENCED_ID), listed(),
+        "look up exactly"),
+    "what was staged is swept before its resource goes": (job(_STAGED, deleting=True), site(FENCED_ID), _LEFT,
+        "release"),
+    "and before the next attempt begins": (job(_STAGED, attempt=2), site(FENCED_ID), _LEFT, "release"),
+    "what was swept holds nothing up": (job(_STAGED, deleting=True), site(FENCED_ID), seen(closed=True), "unguard"),
+    "a staging area that does not answer is not waited for": (job(_STAGED, deleting=True), site(FENCED_ID),
+        Seen(trouble="no route to host"), "unguard"),
+    "until then it is left": (job(_STAGED, ttl_seconds_after_finished=160), site(FENCED_ID), _LEFT, "wait 60"),
     "a stray is killed": (job(_REVOKED), site(), seen(run("d1", QUEUED, claim=1)), "kill d1"),
     "only after a fresh look: it may be gone by now": (job(_REVOKED), site(), old(run("d1", QUEUED, claim=1)),
         "look up"),

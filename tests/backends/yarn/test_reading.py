@@ -16,6 +16,7 @@ EXITED = (
 )
 SILENT = "Application application_1_0003 failed 1 times due to ApplicationMaster for attempt appattempt_1_1 timed out."
 NO_QUEUE = "Application application_1_0004 submitted by user etl to unknown queue: nope"
+NO_FENCE = EXITED.format(-1000) + "File does not exist: hdfs://nn/staging/k/f/fence.zip\n"
 NO_FILE = EXITED.format(-1000) + "File does not exist: hdfs://nn/apps/a.jar\njava.io.FileNotFoundException\n\tat x"
 
 
@@ -49,6 +50,7 @@ def test_a_state_that_is_no_end_is_active(state: str, phase: Phase) -> None:
         (app("FAILED", "FAILED", EXITED.format(-104)), Verdict.FAILED, "MemoryExceeded", -104),
         (app("FAILED", "FAILED", EXITED.format(-102)), Verdict.FAILED, "Preempted", -102),
         (app("FAILED", "FAILED", NO_FILE), Verdict.REFUSED, "LocalizationFailed", -1000),
+        (app("FAILED", "FAILED", NO_FENCE), Verdict.REFUSED, None, -1000),
         (app("FAILED", "FAILED", EXITED.format(-107)), Verdict.REFUSED, "LocalizationFailed", -107),
         (app("FAILED", "FAILED", NO_QUEUE), Verdict.FAILED, "QueueRefused", None),
         (app("FAILED", "FAILED", "something new"), Verdict.FAILED, "ApplicationFailed", None),

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from durablejob_api.status import Progress
 from durablejob_controller.backends.contract import Phase, Run, Verdict
 from durablejob_controller.backends.yarn.managers import App
+from durablejob_controller.backends.yarn.staging import FENCE
 
 _PHASES = {
     "NEW": Phase.QUEUED,
@@ -80,7 +81,7 @@ def _end(app: App, told: str) -> _End:
         undefined = "EndUndefined" if app.final_status != "FAILED" else None
         return _End(Verdict.FAILED, undefined, code)
     if code in REFUSED_EXITS:
-        return _End(Verdict.REFUSED, "LocalizationFailed", code)
+        return _End(Verdict.REFUSED, None if f"/{FENCE}" in told else "LocalizationFailed", code)
     if code in _LOST_EXITS or _MASTER_SILENT.search(told):
         return _End(Verdict.UNKNOWN, None, code)
     if code in KILLED_EXITS:
