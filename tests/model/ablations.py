@@ -119,6 +119,15 @@ class ForgetfulFake(FakeWorld):
     traits = replace(FakeWorld.traits, remembers=True)
 
 
+class UnrecoveredStaging(StagingWorld):
+    """Recovery is off, and it says so: this is why such a backend guarantees nothing."""
+
+    traits = replace(StagingWorld.traits, remembers=False)
+
+    def __init__(self, options: Options) -> None:
+        super().__init__(options, recovery=False)
+
+
 # --- the list -----------------------------------------------------------------------------------------
 
 _WISHES = Options(cancel=True, delete=True)
@@ -176,6 +185,9 @@ ABLATIONS = (
     Ablation("the key is looked up before the first submission too", lambda: ClaimWorld(Options(restore=True)), 1, (
         (decide, "decide", _no_look_before),
     )),
+    Ablation("staging fence, assumption: nothing is evicted before it was seen, and closed or ended cleanly", lambda:
+        StagingWorld(_WISHES, assume=False), 2),
+    Ablation("staging fence, condition: the ResourceManager recovers", lambda: UnrecoveredStaging(_WISHES), 2),
     Ablation("an exact look before an id is reserved: a batch leaves out what has ended", lambda: GateWorld(
         Options(restore=True)), 1, ((decide, "_looked_for", lambda site, seen: seen.fresh),)),
     Ablation("a fresh look before an object's job is let go", lambda: ObjectWorld(
