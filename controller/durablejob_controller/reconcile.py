@@ -160,7 +160,9 @@ class Reconciler:
     async def _carry_out(self, uid: str, entry: Entry, decision: Decision) -> bool:
         match decision:
             case Wait(seconds=seconds):
-                for pause in (seconds, _until_deadline(entry.job)):
+                # Exact look-ups that are not answered wake nobody when they would be: batches may have been all along.
+                unanswered = self._poll_interval if entry.trouble is not None and entry.unfinished else None
+                for pause in (seconds, _until_deadline(entry.job), unanswered):
                     if pause is not None:
                         self._queue.add_after(uid, pause)
                 return False

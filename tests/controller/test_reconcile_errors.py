@@ -31,7 +31,7 @@ from durablejob_controller.kube import BACKENDS, JOBS, SECRETS, Object
 from durablejob_controller.views import Decision, NoSite, Seen, Site
 from tests.controller.fake_kube import backend_object
 from tests.controller.scripted_backend import READY
-from tests.controller.stage import Stage, staged, until
+from tests.controller.stage import FAST, Stage, staged, until
 
 SECRET_ENV = [{"name": "P", "valueFrom": {"secretKeyRef": {"name": "db", "key": "password"}}}]
 
@@ -229,6 +229,22 @@ async def test_a_job_is_told_when_only_the_exact_look_ups_fail(monkeypatch: pyte
         writes, observed = len(stage.status_writes()), backend.observed
         await stage.work(lambda: backend.observed > observed + 3)
         assert len(stage.status_writes()) == writes
+
+
+async def test_a_job_whose_exact_look_ups_had_no_answer_goes_on_when_they_have_although_no_batch_tells_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A ResourceManager that recovers lists before it lets anything be looked up."""
+    for module in (pollers, jobs):
+        monkeypatch.setattr(module, "TROUBLE_AFTER", 0.05)
+    async with staged(replace(FAST, poll_interval=0.3)) as stage:
+        stage.reconciler._poll_interval = 0.01  # it looks again before there is a newer batch
+        backend = await stage.use_scripted()
+        backend.exact_fault = BackendUnavailable("rm:8088 is INITIALIZING")
+        stage.job()
+        await stage.work(lambda: stage.reason() == "BackendUnreachable")
+        backend.exact_fault = None
+        await stage.work(lambda: backend.submitted)
 
 
 async def test_what_keeps_anything_from_being_reserved_is_told_and_tried_again() -> None:
