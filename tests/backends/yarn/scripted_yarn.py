@@ -76,6 +76,8 @@ class ScriptedYarn:
         self.ha_state = "ACTIVE"
         self.store = "org.apache.hadoop.yarn.server.resourcemanager.recovery.ZKRMStateStore"
         self.safe_mode = False
+        self.standby = False
+        """Its NameNode is a standby one."""
         self.hang_up_after: str | None = None
         """The connection is closed after the answer to a call that begins so."""
         self.started_on = BIRTH
@@ -229,6 +231,8 @@ class ScriptedYarn:
     async def _hdfs(self, request: web.Request) -> web.Response:
         path = request.match_info["path"].rstrip("/") or "/"
         operation = request.query["op"].upper()
+        if self.standby:
+            return _remote(403, "StandbyException", "Operation category READ is not supported in state standby.")
         if self.safe_mode and request.method != "GET":
             return _remote(403, "SafeModeException", "Cannot do it. Name node is in safe mode.")
         if operation in ("CREATE", "OPEN"):

@@ -300,6 +300,21 @@ async def test_a_backend_in_safe_mode_is_not_ready_where_its_folder_is_still_to_
         assert "safe mode" in probe.message
 
 
+async def test_of_two_name_nodes_the_active_one_is_found_and_its_refusal_is_final() -> None:
+    async with works.serving(ScriptedYarn()) as cluster, works.serving(ScriptedYarn()) as standby:
+        standby.standby = True
+        nodes = [standby.url, "http://127.0.0.1:9", cluster.url]
+        staging = {"dir": "hdfs://nn:8020/staging", "webhdfs": {"nameNodes": nodes, "dataNodes": [cluster.url]}}
+        backend = plugin.make(works.backend(cluster.url, yarn={"staging": staging}), SURROUNDINGS)
+        assert isinstance(await backend.submit(await works.reserve(works.job(), backend)), Accepted)
+        asked = len(standby.calls)
+        cluster.safe_mode = True
+        with pytest.raises(BackendUnavailable, match="safe mode"):
+            await backend.reserve(works.job("late"), works.key(works.job("late")))
+        assert len(standby.calls) == asked
+        await backend.aclose()
+
+
 async def test_content_is_sent_to_no_host_that_is_not_listed() -> None:
     async with opened() as (backend, cluster):
         cluster.url = "http://elsewhere.invalid:9864"

@@ -105,28 +105,26 @@ class WebHdfs:
 
     async def _ask(self, method: str, path: str, operation: str, **parameters: str) -> dict[str, Any]:
         """One operation at the active NameNode; raises ``Missing``, ``BackendUnavailable``."""
-        standby: BackendUnavailable | None = None
+        said = []
         for node in sorted(self._name_nodes, key=lambda known: known != self._active):
             try:
                 found = await self._at(node, method, path, operation, parameters)
-            except _Standby as error:
-                standby = error
-                continue
-            except BackendUnavailable as error:
-                if len(self._name_nodes) == 1:
-                    raise
-                standby = standby or error
+            except _NotActive as error:
+                said.append(str(error))
                 continue
             self._active = node
             return found
-        raise BackendUnavailable(f"no active NameNode: {standby}")
+        raise BackendUnavailable(f"no active NameNode: {'; '.join(said)}")
 
     async def _at(
         self, node: str, method: str, path: str, operation: str, parameters: Mapping[str, str]
     ) -> dict[str, Any]:
         url = f"{node}/webhdfs/v1{quote(path)}?{urlencode({'op': operation, **parameters})}"
         dressed, headers = await self._authentication.dress(url)
-        answer = await exchange(self._http, method, dressed, headers=headers, cap=ANSWER_CAP)
+        try:
+            answer = await exchange(self._http, method, dressed, headers=headers, cap=ANSWER_CAP)
+        except BackendUnavailable as error:
+            raise _NotActive(str(error)) from error
         if answer.status not in (200, 201):
             raise _refusal(answer)
         return answer.json() if answer.body else {}
@@ -142,8 +140,8 @@ class WebHdfs:
         return url
 
 
-class _Standby(BackendUnavailable):
-    """This NameNode is not the active one."""
+class _NotActive(BackendUnavailable):
+    """This NameNode is a standby, or gives no answer: another one may."""
 
 
 def _refusal(answer: Answer) -> BackendError:
@@ -156,7 +154,7 @@ def _refusal(answer: Answer) -> BackendError:
     if kind == "FileNotFoundException" and answer.status == 404:
         return Missing(message)
     if kind == "StandbyException":
-        return _Standby(f"{answer.host} is a standby NameNode")
+        return _NotActive(f"{answer.host} is a standby NameNode")
     if kind in ("SafeModeException", "RetriableException"):
         return BackendUnavailable(f"{answer.host}: HDFS is in safe mode, or starting")
     if kind == "AccessControlException" or answer.status in (401, 403):
