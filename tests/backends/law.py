@@ -219,7 +219,8 @@ class KubernetesLaw(Law):
 class YarnCase(Case):
     def __init__(self, cluster: ScriptedYarn) -> None:
         self._cluster = cluster
-        self.backend = yarn.make(yarn_works.backend(cluster.url), SURROUNDINGS)
+        patient = replace(SURROUNDINGS, timeout=10.0)  # a submission is a dozen calls, and the machine may be busy
+        self.backend = yarn.make(yarn_works.backend(cluster.url), patient)
 
     def job(self, name: str = "load", **changes: str) -> DurableJob:
         return yarn_works.job(name, yarn={"command": " ".join(["run", *changes.values()])})
