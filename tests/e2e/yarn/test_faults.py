@@ -14,7 +14,8 @@ import pytest
 from tests.e2e.desk import Desk
 from tests.e2e.proxies import Sent, between
 from tests.e2e.yarn.stage import Stage
-from tests.testbed import yarn
+from tests.testbed import controller as controllers
+from tests.testbed import kube, yarn
 from tests.testbed.controller import Controller
 
 
@@ -62,6 +63,49 @@ def test_a_controller_killed_while_it_submits_starts_each_program_once(
     controller.start()
     for name in names:
         assert desk.end(name, timeout=120)["state"] == "Succeeded"
+    assert [desk.starts()[name] for name in names] == [1] * 6
+
+
+def test_a_controller_killed_when_its_submission_has_arrived_and_before_it_hears_of_it_starts_once(
+    stage: Stage, desk: Desk, controller: Controller
+) -> None:
+    cut = threading.Event()
+
+    def kill() -> None:
+        if not cut.is_set():
+            controller.kill()
+            cut.set()
+
+    with between(stage.cluster.managers[0].url, on_create=kill) as proxy:
+        stage.backend("cutting", through=proxy, clusterID="cutting")
+        for gated in (False, True):
+            cut.clear()
+            name = f"unheard-{'gated' if gated else 'staged'}"
+            if gated:
+                stage.backend("cutting-gated", through=proxy, gated=True, clusterID="cutting")
+                work = stage.spark("cutting-gated", name)
+            else:
+                work = stage.generic("cutting", name, seconds=1)
+            desk.submit(work, name)
+            assert cut.wait(90)
+            controller.start()
+            status = desk.end(name, timeout=180)
+            assert status["state"] == "Succeeded", status
+            assert desk.starts()[name] == 1
+
+
+def test_two_controllers_without_any_lease_start_each_program_once(
+    crds: kube.Cluster, stage: Stage, desk: Desk, controller: Controller
+) -> None:
+    options = ("--no-elect", "--namespaces", "default", "--poll-interval", "0.5")
+    with controllers.running(crds, *options, name="second") as second:
+        names = [f"pair-{n}" for n in range(6)]
+        for name in names:
+            desk.submit(stage.generic("yarn", name, seconds=1), name)
+        for name in names:
+            assert desk.end(name, timeout=120)["state"] == "Succeeded"
+        for replica in (controller, second):  # both have decided
+            assert replica.metric("reconcile_total") > 0
     assert [desk.starts()[name] for name in names] == [1] * 6
 
 
