@@ -71,6 +71,21 @@ async def test_a_file_that_is_missing_is_refused_by_its_field_before_anything_is
         assert answer == Rejected("FileNotFound", words)
 
 
+async def test_a_folder_of_jars_on_hdfs_is_localized_jar_by_jar() -> None:
+    folder = {"spark": {"version": "4.3.0", "jars": "hdfs://nn:8020/spark/jars"}}
+    async with opened(yarn=folder) as (backend, cluster):
+        for name in ("a.jar", "b.jar", "README"):
+            cluster.put(f"/spark/jars/{name}", b"")
+        await backend.submit(await works.reserve(works.job(**works.JAR), backend))
+        files = entries(cluster.runs[0].body, "local-resources")
+        assert {name for name in files if name.startswith("__spark_libs__")} == {
+            "__spark_libs__/a.jar", "__spark_libs__/b.jar",
+        }  # fmt: skip
+        assert files["__spark_libs__/a.jar"]["visibility"] == "PUBLIC"
+        assert files["__spark_libs__/a.jar"]["resource"] == "hdfs://nn:8020/spark/jars/a.jar"
+        assert cluster.runs[0].program
+
+
 async def test_a_secret_is_sent_and_never_lies_in_the_staging_area() -> None:
     async with opened() as (backend, cluster):
         ref = {"secretKeyRef": {"name": "s", "key": "k"}}
