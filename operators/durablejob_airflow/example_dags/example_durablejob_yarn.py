@@ -11,7 +11,7 @@ with DAG("example_durablejob_yarn", schedule=None, default_args={"retries": 3, "
         task_id="load",
         application="hdfs:///apps/etl.jar",
         java_class="com.example.DailyLoad",
-        application_args=["--day", "{{ ds }}"],
+        application_args=["--day", "{{ dag_run.run_after | ds }}"],
         num_executors=2,
         executor_memory="2g",
         yarn_queue="default",
@@ -22,7 +22,7 @@ with DAG("example_durablejob_yarn", schedule=None, default_args={"retries": 3, "
         command=(
             "{{ '{{JAVA_HOME}}' }}/bin/java -Xmx128m"
             " -cp publish.jar:{{ '{{HADOOP_CONF_DIR}}' }}:{{ '{{HADOOP_COMMON_HOME}}' }}/share/hadoop/client/*"
-            " com.example.Publish {{ ds }} 1><LOG_DIR>/stdout 2><LOG_DIR>/stderr"
+            " com.example.Publish {{ dag_run.run_after | ds }} 1><LOG_DIR>/stdout 2><LOG_DIR>/stderr"
         ),
         local_resources={"publish.jar": "hdfs:///apps/publish.jar"},
         memory_mb=256,
