@@ -119,6 +119,11 @@ def test_two_files_of_one_name_are_refused() -> None:
         built(jars=["hdfs:///a/x.jar", "hdfs:///b/x.jar"])
 
 
+def test_one_file_under_two_names_is_refused() -> None:
+    with pytest.raises(InvalidWork, match=r"is called t\.txt already"):
+        built(files=["hdfs:///a/t.txt", "hdfs:///a/t.txt#other.txt"])
+
+
 def test_properties_survive_javas_own_reader(tmp_path: Any) -> None:
     values = {"a.b": "x=y: z\\ #!", " lead": " two  spaces", "uni": "grün 𝄞", "lines": "a\nb\tc", "e": ""}
     (tmp_path / "p.properties").write_bytes(spark._properties(values))

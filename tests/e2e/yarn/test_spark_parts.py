@@ -45,6 +45,7 @@ def test_files_libraries_archives_arguments_and_variables_arrive(stage: Stage, d
     upload("/apps/helper.py", b"WORD = 'help'\n")
     upload("/apps/packed.zip", zipped(packed="WORD = 'packed'\n"))
     upload("/apps/table.txt", b"a row\n")
+    upload("/apps/named.txt", b"another row\n")
     upload("/apps/env.tar.gz", environment())
     argument = {"a": {"b": {}}, "quote": 'it\'s "$HOME" `id` \\ <LOG_DIR>'}
     work = stage.spark(
@@ -52,7 +53,7 @@ def test_files_libraries_archives_arguments_and_variables_arrive(stage: Stage, d
         mainApplicationFile="hdfs:///apps/parts.py",
         arguments=[str(desk.ledger), "parts", json.dumps(argument)],
         pyFiles=["hdfs:///apps/helper.py", "hdfs:///apps/packed.zip"],
-        files=["hdfs:///apps/table.txt", "hdfs:///apps/table.txt#other-name.txt"],
+        files=["hdfs:///apps/table.txt", "hdfs:///apps/named.txt#other-name.txt"],
         archives=["hdfs:///apps/env.tar.gz#environment"],
         conf={"spark.pyspark.python": "./environment/bin/python"},
         env=[{"name": "GREETING", "value": 'good $DAY "}}"'}],
@@ -61,7 +62,13 @@ def test_files_libraries_archives_arguments_and_variables_arrive(stage: Stage, d
     logs = stage.cluster.container_logs(stage.app_of("parts"))
     assert status["state"] == "Succeeded", logs[-4000:]
     found = json.loads(next(line for line in logs.splitlines() if line.startswith("parts: "))[7:])
-    expected = {"helper": "help", "table": "a row", "renamed": "a row", "environment": "unpacked", "python": "packed"}
+    expected = {
+        "helper": "help",
+        "table": "a row",
+        "renamed": "another row",
+        "environment": "unpacked",
+        "python": "packed",
+    }
     assert found["driver"] == found["executor"] == expected
     assert found["given"] == {"argument": argument, "env": 'good $DAY "}}"', "packed": "packed"}
     assert found["read"] == 1

@@ -69,7 +69,7 @@ class Place:
 
 
 def needed(work: SparkWork, spark: YarnSpark) -> dict[str, Needed]:
-    """What is to be localized, by name in the container; raises ``InvalidWork`` when two have the same name."""
+    """What is to be localized, by name in the container; raises ``InvalidWork`` when a name or a file comes twice."""
     found: dict[str, Needed] = {}
 
     def add(name: str, file: Needed) -> None:
@@ -77,6 +77,9 @@ def needed(work: SparkWork, spark: YarnSpark) -> dict[str, Needed]:
             return
         if name in found and found[name].uri != file.uri:
             raise InvalidWork("NotSupported", file.field, f"two files would both be called {name} in the container")
+        twin = next((n for n, f in found.items() if n != name and _bare(f.uri) == _bare(file.uri)), None)
+        if twin is not None:  # seen: executors then find it under one of them only
+            raise InvalidWork("NotSupported", file.field, f"YARN gives a file one name; it is called {twin} already")
         found[name] = file
 
     if spark.archive is not None:
@@ -262,6 +265,10 @@ def _mebibytes(text: str) -> int:
         raise InvalidWork("InvalidSpec", "spark.driver.memory", f"{text!r} is no amount of memory; write 512m or 2g")
     scale = {"k": 1 / 1024, "": 1, "m": 1, "g": 1024, "t": 1024**2, "p": 1024**3}[match[2]]
     return int(float(match[1]) * scale)
+
+
+def _bare(uri: str) -> str:
+    return uri.partition("#")[0]
 
 
 def _name(uri: str) -> str:
