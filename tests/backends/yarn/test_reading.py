@@ -72,6 +72,12 @@ def test_an_exit_code_is_said_in_a_sentence() -> None:
     assert message == "YARN says FAILED: the ApplicationMaster's container ended with exit code 3; see its stderr"
 
 
+def test_sparks_own_exit_codes_are_explained() -> None:
+    spark = run_of(app("FAILED", "FAILED", EXITED.format(13), applicationType="SPARK"))
+    assert "exit code 13 (the program created no SparkContext" in str(spark.message)
+    assert "SparkContext" not in str(run_of(app("FAILED", "FAILED", EXITED.format(13))).message)
+
+
 def test_progress_is_told_unless_it_is_sparks_constant() -> None:
     own = run_of(app("RUNNING", progress=40.7, applicationType="X"))
     assert own.progress is not None

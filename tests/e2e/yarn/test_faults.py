@@ -83,7 +83,7 @@ def test_a_controller_killed_when_its_submission_has_arrived_and_before_it_hears
             name = f"unheard-{'gated' if gated else 'staged'}"
             if gated:
                 stage.backend("cutting-gated", through=proxy, gated=True, clusterID="cutting")
-                work = stage.spark("cutting-gated", name)
+                work = stage.spark("cutting-gated", name, "count")  # without a SparkContext Spark ends it as failed
             else:
                 work = stage.generic("cutting", name, seconds=1)
             desk.submit(work, name)

@@ -45,6 +45,14 @@ _REASONS = {
 }
 
 
+_SPARK_EXITS = {
+    11: "too many executors have failed",
+    13: "the program created no SparkContext, or failed before it had one",
+    15: "the program threw an exception",
+}
+"""What Spark's ApplicationMaster means by its exit codes, where that helps."""
+
+
 class _End(NamedTuple):
     verdict: Verdict
     reason: str | None
@@ -108,7 +116,9 @@ def _message(app: App, told: str, end: _End | None) -> str | None:
         found = _LOCALIZED.search(told)
         return f"{said}: the container's files could not be fetched: {(found[0] if found else _first(told))[:_LINE]}"
     if app.state == "FAILED" and end.exit_code is not None and end.exit_code > 0:
-        return f"{said}: the ApplicationMaster's container ended with exit code {end.exit_code}; see its stderr"
+        spark = _SPARK_EXITS.get(end.exit_code) if app.type == "SPARK" else None
+        means = f" ({spark})" if spark else ""
+        return f"{said}: the ApplicationMaster's container ended with exit code {end.exit_code}{means}; see its stderr"
     return f"{said}: {_first(told)}" if told else said
 
 
