@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -134,6 +135,22 @@ class Yarn:
     def kill_node(self, i: int = 0) -> None:
         """SIGKILL a NodeManager with all its containers, as a power cut."""
         self.process(f"nodemanager-{i}").kill(tree=True)
+
+    def restart_node(self, i: int = 0) -> None:
+        """Kill a NodeManager and start it again: it remembers ended applications for hours, and then none."""
+        self.kill_node(i)
+        began = time.time() * 1000
+        self._launch(f"nodemanager-{i}", NODE_MANAGER, grace=2)
+
+        def heard_of() -> bool:
+            port = str(self._nodes[i][0])
+            with contextlib.suppress(httpx.HTTPError, KeyError, ValueError):
+                nodes = (self.rest("nodes")["nodes"] or {}).get("node") or ()
+                mine = [node for node in nodes if node["id"].endswith(f":{port}") and node["state"] == "RUNNING"]
+                return any(node["lastHealthUpdate"] > began for node in mine)
+            return False
+
+        self.site.wait_until(heard_of, self.process(f"nodemanager-{i}"), "registered again", BOOT)
 
     def process(self, name: str) -> Process:
         """The process of a daemon as last started."""
