@@ -25,7 +25,7 @@ from aiohttp import web
 from durablejob_controller.backends.spark_standalone.stub import parse_class_name
 from durablejob_controller.gate import VERDICT
 from tests.backends.yarn.scripted_yarn import ScriptedYarn
-from tests.crash.yarn import live
+from tests.crash.applications import live
 
 T = TypeVar("T")
 RUNS_FOR = 0.4

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from typing import Any
@@ -11,27 +10,13 @@ from kubernetes import client as kubernetes_client
 from kubernetes import config
 
 from durablejob_api import GROUP, VERSION
-from tests.backends.yarn.scripted_yarn import App, ScriptedYarn
+from tests.backends.yarn.scripted_yarn import ScriptedYarn
 from tests.crash.stories import Story
-from tests.crash.systems import RUNS_FOR, Object
+from tests.crash.systems import Object
 from tests.testbed.kube.cluster import Cluster
 
 SEEN_WITHIN = 40.0
 """Seconds in which the controller has noted that it runs, whatever crashes."""
-
-
-async def live(cluster: ScriptedYarn, app: App) -> None:
-    """An application's life: localized, started, ended as it was told."""
-    if app.command == "queue":
-        return
-    await asyncio.sleep(RUNS_FOR / 4)
-    if not cluster.launch(app) or app.command == "hold":
-        return
-    await asyncio.sleep(RUNS_FOR)
-    if app.command == "fail":
-        cluster.end(app, "FINISHED", "FAILED", "User application exited with status 3")
-    else:
-        cluster.end(app)
 
 
 class YarnSystem:
