@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import time
 from collections.abc import Mapping
@@ -81,6 +82,7 @@ class Yarn:
         self._nodes = [[next(ports) for _ in range(4)] for _ in range(options.nodes)]
         self._processes: dict[str, Process] = {}
         self._home = distribution.home(site.folder / "hadoop")
+        self._more = [distribution.missing(site.folder)] if options.managers > 1 else []
         self._conf = {name: self._write_conf(name) for name in self._daemons()}
 
     # --- beginning --------------------------------------------------------------------------------------
@@ -358,7 +360,8 @@ class Yarn:
     def _java(self, conf: Path, main: str, *arguments: Part) -> list[Part]:
         heap = "-Xmx512m"
         java = spark.java_home() / "bin" / "java"
-        return [java, *JVM, heap, "-Dlog4j2.disable.jmx=true", "-cp", distribution.classpath(conf), main, *arguments]
+        classes = os.pathsep.join([distribution.classpath(conf), *map(str, self._more)])
+        return [java, *JVM, heap, "-Dlog4j2.disable.jmx=true", "-cp", classes, main, *arguments]
 
     def _launch(self, name: str, main: str, grace: float = 5.0) -> None:
         conf = self._conf[name]

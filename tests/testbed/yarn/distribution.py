@@ -15,6 +15,8 @@ from tests.testbed.spark import distribution as spark
 VERSION = "3.5.0"
 POM = Path(__file__).with_name("pom.xml")
 COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies"
+MISSING = Path(__file__).with_name("Testable.java")
+"""What the daemons' JAR lacks, and a ResourceManager that is elected through ZooKeeper needs."""
 FROM_SPARK = ("hadoop-client-api-*", "hadoop-client-runtime-*", "slf4j-api-*", "log4j-*", "jcl-over-slf4j-*")
 
 
@@ -46,6 +48,11 @@ def jars() -> list[Path]:
     """All that daemons and clients of Hadoop need."""
     spark_jars = spark.build() / "jars"
     return [*sorted(build().glob("*.jar")), *(j for name in FROM_SPARK for j in sorted(spark_jars.glob(f"{name}.jar")))]
+
+
+def missing(folder: Path) -> Path:
+    """Compile into ``folder`` what Hadoop's JARs lack."""
+    return spark.compile_java([MISSING], folder / "missing.jar", jars())
 
 
 def home(folder: Path) -> Path:
