@@ -28,8 +28,6 @@ def build() -> Path:
 
     """
     spark.java_home()
-    for version in spark.REQUIREMENTS:
-        spark.build(version)
 
     def fetch(target: Path) -> None:
         maven = shutil.which("mvn")
@@ -41,7 +39,10 @@ def build() -> Path:
         if done.returncode != 0:
             raise TestbedError(f"Maven could not fetch Hadoop's jars: {(done.stdout + done.stderr).strip()[-1000:]}")
 
-    return cache.made(f"hadoop-{VERSION}-{cache.key(POM.read_bytes())}", fetch) / "lib"
+    made = cache.made(f"hadoop-{VERSION}-{cache.key(POM.read_bytes())}", fetch)
+    for version in spark.REQUIREMENTS:
+        spark.build(version)
+    return made / "lib"
 
 
 def jars() -> list[Path]:
