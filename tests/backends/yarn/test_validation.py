@@ -54,6 +54,7 @@ def test_good_work_is_taken(work: Any) -> None:
         (generic(localResources=[{"name": "a/b", "uri": "hdfs:///x"}]), "InvalidSpec", "plain name"),
         (generic(localResources=[{"name": "durablejob.fence", "uri": "hdfs:///x"}]), "InvalidSpec", "one of ours"),
         (generic(localResources=[{"name": "a", "uri": "local:///x"}]), "NotSupported", "taken from hdfs"),
+        (generic(localResources=[{"name": "a", "uri": "http://h/x"}]), "SchemeNotAllowed", "scheme http"),
         (generic(localResources=[{"name": "a", "uri": "hdfs:///x"}] * 2), "InvalidSpec", "same name"),
     ],
 )  # fmt: skip

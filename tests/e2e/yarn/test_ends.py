@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
 import pytest
 
 from tests.e2e.desk import Desk
@@ -84,6 +89,33 @@ def test_exit_codes_and_ids_are_told(submitted: Stage, desk: Desk) -> None:
     assert app["user"] == "etl"
     assert "nightly" in app["applicationTags"].split(",")
     assert app["priority"] in (0, 3)  # a queue may cap it
+
+
+def test_files_come_from_hdfs_and_over_http_with_their_visibility(submitted: Stage, desk: Desk, tmp_path: Path) -> None:
+    submitted.backend("web", artifactSchemes=["hdfs", "http"], clusterID="web")
+    submitted.cluster.upload("/apps/words.txt", b"from hdfs\n")
+    (tmp_path / "words.txt").write_text("from the web\n")
+    serve = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), serve)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    spec = submitted.generic("web", "files")
+    work = spec["yarn"]
+    work["command"] = "cat public.txt private.txt web.txt && " + work["command"].replace("1><LOG_DIR>/stdout ", "")
+    work["command"] = f"({work['command']}) 1><LOG_DIR>/stdout"
+    work["localResources"] += [
+        {"name": "public.txt", "uri": "hdfs:///apps/words.txt", "visibility": "PUBLIC"},
+        {"name": "private.txt", "uri": "hdfs:///apps/job.py", "visibility": "PRIVATE"},
+        {"name": "web.txt", "uri": f"http://127.0.0.1:{server.server_port}/words.txt"},
+    ]
+    try:
+        status = desk.end(desk.submit(spec, "files"), timeout=120)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert status["state"] == "Succeeded", status
+    logs = submitted.cluster.container_logs(submitted.app_of("files"))
+    assert "from hdfs" in logs
+    assert "from the web" in logs
 
 
 def test_each_backend_says_beforehand_what_it_guarantees(submitted: Stage) -> None:

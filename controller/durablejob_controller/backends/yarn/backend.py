@@ -49,6 +49,8 @@ CLAIM = 1
 """A reserved id needs no second claim: whatever is submitted under it is the same application."""
 KEPT = 4000
 """Ended applications that are still shown, so that they need not be asked for one by one."""
+_OF_THE_WEB = (-1, 0)
+"""Size and time of what is fetched by HTTP, as YARN has it: which version is not said."""
 AT_ONCE = 8
 """Applications that fell out of the list are asked for over so many connections."""
 
@@ -165,6 +167,9 @@ class Yarn:
         """Each file in the version that lies there now; raises ``Missing`` naming the field."""
         found = {}
         for name, file in needed.items():
+            if not file.uri.startswith("hdfs:"):
+                found[name] = Resource(file.uri, *_OF_THE_WEB, file.type, file.visibility)
+                continue
             path = unquote(urlsplit(file.uri).path)
             try:
                 stat = await self._hdfs.stat(path)

@@ -19,7 +19,7 @@ _ALLOWED_YARN = re.compile(
 )
 """Of the settings below spark.yarn those that neither move files nor change how the application is launched."""
 _SPARK_FILES = ("hdfs", "local")
-_GENERIC_FILES = ("hdfs",)
+_GENERIC_FILES = ("hdfs", "http", "https")
 _PYTHON_LINK = re.compile(r"[\w.@%+=-]{1,255}")
 _TAG = re.compile(r"[ -+\--~]{1,100}")
 """Printable ASCII without a comma."""
@@ -88,6 +88,9 @@ def _generic(work: YarnWork, spec: JobBackendSpec) -> None:
         field = f"yarn.localResources[{position}]"
         check_uri(f"{field}.uri", resource.uri, spec.artifact_schemes)
         _file(f"{field}.uri", resource.uri, spec, _GENERIC_FILES)
+        if resource.visibility == "PUBLIC" and not resource.uri.startswith("hdfs:"):
+            why = "PUBLIC is for files that everybody may read on HDFS; use PRIVATE or APPLICATION"
+            raise InvalidWork("NotSupported", f"{field}.visibility", why)
         if "/" in resource.name or resource.name.startswith(".") or resource.name == "durablejob.fence":
             raise InvalidWork("InvalidSpec", f"{field}.name", "must be the plain name of a file, not one of ours")
     names = [resource.name for resource in work.local_resources]
