@@ -137,7 +137,11 @@ def _never_seen_running(
         return _close_then_end(job, current, seen, Outcome.LOST, why, now)
     ours = ended_by_us(job, current, now)
     if ours is None and seen.rejected is not None:
-        ours = Outcome.FAILED, Why(seen.rejected.reason, seen.rejected.message)
+        why = Why(seen.rejected.reason, seen.rejected.message)
+        if not sighting.closed:  # note it before the fence is closed: the reason outlives this process
+            noted = current.model_copy(update={"cancel_requested_at": now})
+            return Record(advanced(job, noted, State.CANCELLING, why, now))
+        ours = Outcome.FAILED, why
     if ours is None and site.body_hash != reservation.body_hash:
         ours = Outcome.FAILED, reasons.BODY_CHANGED
     if ours is None and (sighting.closed or refused is not None):

@@ -259,7 +259,14 @@ A_RESERVED_ID: dict[str, Row] = {
     "absent and cancelled: close first": (job(by_id(), cancelled=True), site(FENCED_ID), seen(), "close"),
     "then end": (job(by_id(), cancelled=True), site(FENCED_ID), seen(closed=True), "Cancelled"),
     "absent and overdue": (job(by_id(), **_LATE), site(FENCED_ID), seen(closed=True), "Failed DeadlineExceeded"),
-    "refused for certain: close first": (job(by_id()), site(FENCED_ID), seen(rejected=REFUSAL), "close"),
+    "refused for certain: note why first": (job(by_id()), site(FENCED_ID), seen(rejected=REFUSAL),
+        "Cancelling NoSuchQueue"),
+    "refused for certain, and noted: close": (
+        job(by_id(cancel_requested_at=NOW, reason="NoSuchQueue"), state=State.CANCELLING), site(FENCED_ID), seen(),
+        "close"),
+    "refused for certain, noted and closed": (
+        job(by_id(cancel_requested_at=NOW, reason="NoSuchQueue"), state=State.CANCELLING), site(FENCED_ID),
+        seen(closed=True), "Failed NoSuchQueue"),
     "refused for certain, and closed": (job(by_id()), site(FENCED_ID), seen(rejected=REFUSAL, closed=True),
         "Failed NoSuchQueue"),
     "a refusal says nothing of a run that is known": (job(_SEEN, state=State.SUBMITTED), site(FENCED_ID),
