@@ -42,8 +42,8 @@ object         active since another time    it was stopped, and began again: Pre
 object         ended                        as for the winner
 reserved id    another run under the id     kill it; close, Lost
 reserved id    absent, or refused copy      it was accepted, or forgotten: close, Lost. Else it never began:
-                                            wish, deadline, refusal, other body: close, then Cancelled,
-                                            Failed; nothing of these: submit again
+                                            wish, deadline, refusal (noted first), other body: close, then
+                                            Cancelled, Failed; nothing of these: submit again
 reserved id    active, ended                as for the winner; close comes before the end
 any            no usable answer             wait
 =============  ===========================  ==========================================================
