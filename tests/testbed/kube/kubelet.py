@@ -167,9 +167,10 @@ class FakeKubelet:
         elif end == "stuck":
             why = {"reason": "ImagePullBackOff", "message": "there is no such image"}
             self._tell(pod, "Pending", {"waiting": why})
-        elif uid not in self._started:
-            self._note(pod)
-            self._started[uid] = now
+        elif uid not in self._started or pod["status"].get("phase") == "Pending":
+            if uid not in self._started:  # else it was not told, for the API server did not take it
+                self._note(pod)
+                self._started[uid] = now
             self._tell(pod, "Running", {"running": {"startedAt": _now()}})
         elif end != "hold" and now >= self._started[uid] + float(notes.get(SECONDS, 0)):
             code = 137 if end == "oom" else int(end.partition(":")[2] or 0)
