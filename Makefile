@@ -52,15 +52,16 @@ format: setup ## format the code
 explore: setup ## explore every order of crashes and delays against the real decide (minutes)
 	@$(RUN) -m tests.model.explore --full --json build/results/explore.json
 
-CHOSEN = --only "$(ONLY)" $(if $(CELLS),--cells $(CELLS)) $(if $(FRESH),--fresh) --logs build/crash-logs
+CHOSEN = --only "$(ONLY)" $(if $(CELLS),--cells $(CELLS)) $(if $(FRESH),--fresh)
+KEPT = --json build/results/$(1).json --logs build/$(1)-logs --book build/$(1)-cells.jsonl
 
-crash: setup ## stop the controller at each of its calls, in every story of a job; goes on where it was interrupted (ONLY=text, CELLS=number, FRESH=1; some 30 minutes)
+crash: setup ## stop the controller at each of its calls, in each story of a job; resumable (ONLY=text CELLS=number FRESH=1; half an hour)
 	@$(RUN) -m tests.testbed build kube spark
-	@$(RUN) -m tests.crash --json build/results/crash.json $(CHOSEN)
+	@$(RUN) -m tests.crash $(call KEPT,crash) $(CHOSEN)
 
-crash-double: setup ## the same, stopped a second time some calls later: 400 cells, or CELLS=number (minutes)
+crash-double: setup ## the same, stopped a second time some calls later, in 400 cells (the same variables; minutes)
 	@$(RUN) -m tests.testbed build kube
-	@$(RUN) -m tests.crash --double --json build/results/crash-double.json $(CHOSEN)
+	@$(RUN) -m tests.crash --double $(call KEPT,crash-double) $(CHOSEN)
 
 seeded: setup ## plant mistakes in copies of the code, and name the test that notices each (minutes)
 	@$(RUN) -m tests.seeded --json build/results/seeded.json

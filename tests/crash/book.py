@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import uuid
@@ -30,18 +31,30 @@ class Book:
     """A file with a line per finished cell, written at once, so that it outlives whatever ends the suite."""
 
     def __init__(self, path: Path, code: str, *, fresh: bool = False) -> None:
-        """Take over what was found by the same code, unless everything is to be found anew."""
+        """Take over what was found by the same code, unless everything is to be found anew.
+
+        Raises:
+            SystemExit: another process writes it.
+
+        """
         self._path, self._code = path, code
-        self._lines = {} if fresh else {line["cell"]: line for line in _read(path) if line["code"] == code}
         self._run = uuid.uuid4().hex[:8]
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = path.with_suffix(".lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SystemExit(f"{path} is being written by another run of this command") from None
+        self._lines = {} if fresh else {line["cell"]: line for line in _read(path) if line["code"] == code}
         draft = path.with_suffix(".draft")
         draft.write_text("".join(json.dumps(line) + "\n" for line in self._lines.values()))
         draft.replace(path)
         self._file = path.open("a", buffering=1)
 
     def close(self) -> None:
+        """Let others write it."""
         self._file.close()
+        self._lock.close()
 
     def __len__(self) -> int:
         return len(self._lines)

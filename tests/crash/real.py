@@ -57,7 +57,7 @@ class RealSpark:
 class RealSparkSystem:
     """One cell's view of it."""
 
-    name = "real SparkStandalone"
+    name = "real Spark"
     type = "SparkStandalone"
 
     def __init__(self, running: Standalone, folder: Path, namespace: str, lock: threading.Lock) -> None:
