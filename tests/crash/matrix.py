@@ -23,7 +23,8 @@ MANNERS = (
     (Moment.ANSWERED, How.KILL),  # a connection that is reset after the answer is nothing
 )
 AT_THE_BEGINNING = "success"
-"""The story whose runs also crash at calls that are made before there is a job: they are the same for all."""
+"""The story whose runs also crash at calls that are made before there is a job: they are the same for all. Not on the
+real Spark, where nothing has happened by then."""
 FURTHEST = 16
 """The second of two crashes comes so many calls after the first, at most: a new process needs a dozen to begin."""
 
@@ -52,7 +53,7 @@ def _crashes(takes: Sequence[Result]) -> Iterator[Cell]:
     """The crashes of one story: at each call that is made in every run of it."""
     cell = replace(takes[0].cell, take=1)
     calls = [(Since.JOB, call) for call in _always([trace.late for trace in takes])]
-    if cell.story.name == AT_THE_BEGINNING:
+    if cell.story.name == AT_THE_BEGINNING and cell.system != RealSparkSystem.name:
         calls = [(Since.START, call) for call in _always([trace.early for trace in takes])] + calls
     for since, call in calls:
         for moment, how in MANNERS:

@@ -83,8 +83,13 @@ def pytest(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def sound(found: list[Found]) -> str:
     """What is wrong with the tests that noticed: each of them must pass on the code as it is."""
     tests = sorted({one.test for one in found if one.test is not None})
-    done = pytest(ROOT, *tests) if tests else None
-    return "" if done is None or done.returncode == 0 else done.stdout[-3000:]
+    if not tests:
+        return ""
+    try:
+        done = pytest(ROOT, *tests)
+    except subprocess.TimeoutExpired:
+        return f"they hang for {LIMIT:g} s"
+    return "" if done.returncode == 0 else done.stdout[-3000:]
 
 
 def told(found: Found, done: int, total: int, began: float) -> str:

@@ -100,7 +100,11 @@ class FakeKubelet:
         """Stop, and take the Node away, with the pods that are left on it."""
         self.stop()
         for pod in self._pods():
-            self._delete(pod)
+            try:
+                self._delete(pod)
+            except ApiException as error:
+                if error.status not in (404, 409):  # gone meanwhile, or another one by now
+                    raise
         self._api.delete_node(self.node)
 
     # --- the Node -----------------------------------------------------------------------------------------
