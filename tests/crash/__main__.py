@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
@@ -61,6 +61,10 @@ class Session:
             **libraries,
         }
         return self._stack.enter_context(benches.running(cluster))
+
+    def known(self, cells: Sequence[Cell]) -> int:
+        """How many of these are not to be run again."""
+        return sum(self._book.find(cell) is not None for cell in cells)
 
     def results(
         self, cells: Sequence[Cell], progress: Callable[[Sequence[Cell], Sequence[Result]], Teller]
@@ -116,7 +120,9 @@ def figures(results: Sequence[Result]) -> dict[str, Any]:
 
 def examine(session: Session, options: argparse.Namespace) -> tuple[dict[str, Any], bool]:
     """Find all results that are asked for; returns the figures, and whether all is well."""
-    traces = session.results(tracing(options.only, options.double), lambda *_: lambda _: None)
+    traces = session.results(
+        tracing(options.only, options.double), partial(suite.Progress, what="runs without a crash")
+    )
     strays = [trace for trace in traces if trace.wrong]
     for trace in strays:
         print(f"WRONG without any crash: {trace.cell.name}: {trace.wrong}\n{trace.log[-3000:]}")
@@ -125,13 +131,18 @@ def examine(session: Session, options: argparse.Namespace) -> tuple[dict[str, An
         print(f"NEW CALL, without a case (tests/crash/calls.py): {call}")
     chance = matrix.by_chance(traces)
     for call, stories in chance.items():
-        print(f"crash: only by chance in some stories, and no cell there; certain in {len(stories)} others: {call}")
+        print(
+            f"crash: only by chance in some stories, and no cell there; certain in {len(stories)} others: {call}",
+            flush=True,
+        )
     cells = matrix.cells(traces)
     if options.double:
         cells = matrix.doubles(cells, options.cells or DOUBLES)
     chosen = [cell for cell in cells if options.only in cell.name]
     chosen = matrix.sample(chosen, options.cells) if options.cells else chosen
-    print(f"crash: {len(cells)} cells in all, {len(chosen)} chosen", flush=True)
+    print(
+        f"crash: {len(cells)} cells in all, {len(chosen)} chosen, {session.known(chosen)} finished before", flush=True
+    )
     results = session.results(chosen, suite.Progress)
     table(results)
     found = figures(results)

@@ -132,13 +132,15 @@ class Tally:
 class Progress:
     """A line now and then: how many, how many wrong, how long it will take."""
 
+    EVERY = 15.0
+    """Seconds between two lines."""
     UNTRIED = 5.0
     """Seconds that a cell is taken to last on a system on which none has ended yet."""
     ENOUGH = 10
     """Cells of this run from which a system's speed is told, rather than from those that were taken over as well."""
 
-    def __init__(self, todo: Sequence[Cell], taken: Sequence[Result] = (), every: float = 15.0) -> None:
-        self._every = every
+    def __init__(self, todo: Sequence[Cell], taken: Sequence[Result] = (), what: str = "cells") -> None:
+        self._what = what
         self._told = time.monotonic()
         self._left = Counter(cell.system for cell in todo)
         self._total = len(todo) + len(taken)
@@ -157,10 +159,10 @@ class Progress:
         if wrong:
             print(f"WRONG  {result.cell.name}: {'; '.join(result.wrong)}", flush=True)
         done, now = self._total - self._left.total(), time.monotonic()
-        if now - self._told >= self._every or done == self._total:
+        if now - self._told >= self.EVERY or done == self._total:
             self._told = now
             left = self.seconds_left()
-            print(f"crash: {done} of {self._total} cells, {self._wrong} wrong, {left:.0f} s left", flush=True)
+            print(f"crash: {done} of {self._total} {self._what}, {self._wrong} wrong, {left:.0f} s left", flush=True)
 
     def seconds_left(self) -> float:
         """Of each system so many cells, so long each, so many side by side."""
