@@ -13,12 +13,13 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from durablejob_controller import __main__ as controller
 from durablejob_controller import gated
-from tests.crash.hook import Hook, How, Moment, Plan
+from tests.crash.hook import Crash, Hook, Notes
 from tests.testbed.process import Identity
 from tests.testbed.site import Part, Site
 
@@ -47,12 +48,26 @@ class Zygote:
         self._out.close()
         self._in.close()
 
-    def controller(self, arguments: list[str], folder: Path, plan: Plan | None) -> Identity:
+    def controller(
+        self, arguments: list[str], folder: Path, crashes: Sequence[Crash] = (), rival: str | None = None
+    ) -> Identity:
         """A controller with these options; its log and its trace are in ``folder``."""
-        request = {"arguments": arguments, "folder": str(folder), "plan": plan.to_json() if plan else None}
+        plan = [crash.to_json() for crash in crashes]
+        request = {"arguments": arguments, "folder": str(folder), "crashes": plan, "rival": rival}
         with self._lock:
             self._out.write(json.dumps(request) + "\n")
-            return Identity.of(int(self._in.readline()))
+            return Identity(*json.loads(self._in.readline()))
+
+
+def gone(process: Identity) -> bool:
+    """Whether nothing of it is left.
+
+    A process whose main thread has ended is a zombie while its other threads still end, and hold its ports.
+    """
+    try:
+        return Identity.of(process.pid) != process
+    except ProcessLookupError:
+        return True
 
 
 def _child(request: dict[str, Any]) -> NoReturn:
@@ -63,9 +78,8 @@ def _child(request: dict[str, Any]) -> NoReturn:
     os.dup2(log, 1)
     os.dup2(log, 2)
     gated.LOST_GRACE = LOST_GRACE
-    raw = request["plan"]
-    plan = Plan(raw["call"], Moment(raw["moment"]), How(raw["how"]), raw["nth"]) if raw else None
-    Hook(plan, folder / "trace", folder / "fired").install()
+    crashes = [Crash.from_json(raw) for raw in request["crashes"]]
+    Hook(crashes, Notes(folder), request["rival"]).install()
     try:
         controller.main(request["arguments"])
     except SystemExit as error:
@@ -79,10 +93,16 @@ def main() -> None:
     requests, answers = Path(sys.argv[1]), Path(sys.argv[2])
     with requests.open() as lines, answers.open("w", buffering=1) as told:
         for line in lines:
+            go, tell = os.pipe()
             pid = os.fork()
             if pid == 0:
+                os.close(tell)
+                os.read(go, 1)  # until it is known who it is: it may live for a moment only
+                os.close(go)
                 _child(json.loads(line))
-            told.write(f"{pid}\n")
+            os.close(go)
+            told.write(json.dumps([pid, Identity.of(pid).start]) + "\n")
+            os.close(tell)
 
 
 if __name__ == "__main__":

@@ -202,7 +202,7 @@ BUGS = (
     Bug(
         "the gate lets a driver start that the Master does not list", _C + "gate.py",
         "            if raw is None or run is None:\n",
-        "            run = run or Run(call.driver, Phase.RUNNING)\n            if raw is None:\n",
+        "            run = run or Run(call.driver, \"running\")\n            if raw is None:\n",
         _GATE,
     ),
     Bug(

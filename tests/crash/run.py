@@ -1,0 +1,246 @@
+"""Runs one cell, a story with a controller that dies or is cut off at a call (or two), and judges what came of it.
+
+The judge is the external system's own ledger. What is asked (the invariants of quality.md): the program was started
+as often as the story says, and never twice (I1); the right end is there within a minute of the crash and stays
+(I2, I4); nothing is left that runs or waits (I3); external ID and terminal state never change (I5).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from kubernetes import client as kubernetes_client
+from kubernetes.client import ApiException
+
+from durablejob_api import API_VERSION, FINALIZER, GROUP, VERSION
+from durablejob_api.names import attempt_key
+from tests.crash.bench import Bench
+from tests.crash.cell import Cell, Result
+from tests.crash.hook import Crash, How, Notes
+from tests.crash.stories import When
+from tests.crash.systems import Object, System
+from tests.crash.zygote import gone
+from tests.testbed.process import Identity
+
+TERMINAL = ("Succeeded", "Failed", "Cancelled", "Lost")
+PATIENCE = 60.0
+"""Seconds from the last crash to the right end, at most."""
+LOOK = 0.1
+STAYS = 0.5
+"""Seconds for which the end is watched."""
+
+
+class Interrupted(Exception):
+    """The suite is told to end; the cell has no result."""
+
+
+def run(bench: Bench, cell: Cell) -> Result:
+    """Run a cell in a namespace of its own; what breaks in the suite itself is a result, too."""
+    began = time.monotonic()
+    namespace, result = bench.new_namespace(), Result(cell)
+    try:
+        with bench.system(cell.system, namespace) as system, _Run(bench, cell, namespace, system, result) as running:
+            running.live_and_judge()
+    except Interrupted:
+        raise
+    except Exception:
+        if bench.over.is_set():
+            raise Interrupted from None
+        result.blame("broken", traceback.format_exc())
+    result.took = time.monotonic() - began
+    return result
+
+
+class _Run:
+    """One cell that is being run."""
+
+    def __init__(self, bench: Bench, cell: Cell, namespace: str, system: System, result: Result) -> None:
+        self.bench, self.cell, self.namespace, self.system, self.result = bench, cell, namespace, system, result
+        self.folder = bench.site.folder / self.namespace
+        self.folder.mkdir()
+        self.notes = Notes(self.folder)
+        self._core = kubernetes_client.CoreV1Api(bench.api)
+        self._objects = kubernetes_client.CustomObjectsApi(bench.api)
+        self._listen = bench.free_ports(2)
+        self._controller: Identity | None = None
+        self._killed = 0
+        """How often a controller has ended."""
+        self._seen: dict[str, Any] = {}
+        self._key = ""
+        self._wished = False
+
+    def __enter__(self) -> _Run:
+        self._core.create_namespace({"metadata": {"name": self.namespace}})
+        self._create("jobbackends", "JobBackend", {"name": "here"}, self.system.backend())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._controller is not None:
+            self._controller.send(signal.SIGKILL)
+        if self._key:
+            self.system.clear(self._key)
+
+    # --- the story ---------------------------------------------------------------------------------------
+
+    def live_and_judge(self) -> None:
+        """Run it, and judge."""
+        self._start(self.cell.crashes)
+        with contextlib.suppress(TimeoutError):
+            self._wait_for_calm()
+            self._submit()
+            self._live()
+        self.result.early, self.result.late = self.notes.calls()
+        self._judge()
+        if self.result.wrong:
+            self.result.log = self._log()
+
+    def _log(self) -> str:
+        with contextlib.suppress(OSError):
+            said = (self.folder / "controller.log").read_text(errors="replace")
+            job = json.dumps(self._get("durablejobs", "job"), indent=1)
+            return f"{said}\n== job\n{job}\n== external system\n{self.system.evidence(self._key)}"
+        return ""
+
+    def _start(self, crashes: Sequence[Crash]) -> None:
+        gate, health = self._listen
+        arguments = [
+            "--kubeconfig", str(self.bench.cluster.kubeconfig), "--namespaces", self.namespace,
+            "--own-namespace", self.namespace, "--identity", "crash", "--lease-duration", "2",
+            "--gate-listen", f"127.0.0.1:{gate}", "--gate-url", f"http://127.0.0.1:{gate}",
+            "--http-listen", f"127.0.0.1:{health}", "--log-format", "text",
+            "--poll-interval", "0.3", "--probe-interval", "1", "--request-timeout", "3",
+        ]  # fmt: skip
+        self._controller = self.bench.zygote.controller(arguments, self.folder, crashes, self.cell.story.rival)
+
+    def _wait_for_calm(self) -> None:
+        """Until the backend was probed, so that the calls of the beginning are told from those of the job."""
+        for _ in self._looks():
+            backend = self._get("jobbackends", "here")
+            if backend is not None and (backend.get("status") or {}).get("conditions"):
+                return
+
+    def _submit(self) -> None:
+        spec = {
+            "backendRef": {"name": "here", "type": self.system.type},
+            "ttlSecondsAfterFinished": self.cell.story.ttl,
+            **self.system.work(self.cell.story),
+        }
+        self.notes.job_comes()
+        made = self._create("durablejobs", "DurableJob", {"name": "job", "finalizers": [FINALIZER]}, spec)
+        self._key = attempt_key(made["metadata"]["uid"], 1)
+
+    def _live(self) -> None:
+        """Until the end has come, the crashes have happened, and nothing moves any more."""
+        for fired in self._looks():
+            job = self._get("durablejobs", "job")
+            self._note(job)
+            self._wish(job)
+            if self._is_over(job) and len(fired) == len(self.cell.crashes):
+                if self.result.recovery is None:
+                    self.result.recovery = max(0.0, time.time() - fired[-1]) if fired else 0.0
+                if not self.system.left(self._key):
+                    break
+        time.sleep(STAYS)
+
+    def _looks(self) -> Iterator[list[float]]:
+        """Look every now and then, for a minute from the last crash; a dead controller is started again."""
+        begun = time.time()
+        while True:
+            if self.bench.over.is_set():
+                raise Interrupted
+            fired = self._revive()
+            yield fired
+            if time.time() - max(begun, *fired, 0.0) > PATIENCE:
+                raise TimeoutError
+            time.sleep(LOOK)
+
+    def _revive(self) -> list[float]:
+        """Start the controller again if it has ended; tell when crashes have happened."""
+        ended = self._controller is not None and gone(self._controller)
+        fired = self.notes.fired()
+        if ended:
+            self._killed += 1
+            if self._killed > sum(crash.how is How.KILL for crash in self.cell.crashes[: len(fired)]):
+                self.result.blame("ended", "the controller ended of itself")
+            self._start(self.cell.crashes[len(fired) :])
+        return fired
+
+    def _wish(self, job: Object | None) -> None:
+        story = self.cell.story
+        if self._wished or story.wish is None or not self._is_due(job, story.when):
+            return
+        if story.wish in ("remove", "strip"):
+            getattr(self.system, story.wish)(self._key)
+        elif story.wish == "delete":
+            self._objects.delete_namespaced_custom_object(GROUP, VERSION, self.namespace, "durablejobs", "job")
+        else:
+            body = {"spec": {"cancel": {"attempt": 1, "cause": "User"}}}
+            self._objects.patch_namespaced_custom_object(GROUP, VERSION, self.namespace, "durablejobs", "job", body)
+        self._wished = True
+
+    def _is_due(self, job: Object | None, when: When) -> bool:
+        if when is When.ACCEPTED:
+            return self.system.accepted(self._key)
+        if when is When.STARTED:
+            return self.system.starts(self._key) > 0
+        state = ((job or {}).get("status") or {}).get("state")
+        return state == ("Submitted" if when is When.SUBMITTED else "Running")
+
+    # --- what is seen ------------------------------------------------------------------------------------
+
+    def _is_over(self, job: Object | None) -> bool:
+        if self.cell.story.state is None:
+            return job is None
+        return job is not None and (job.get("status") or {}).get("state") in TERMINAL
+
+    def _note(self, job: Object | None) -> None:
+        """External ID and terminal state, once there, never change."""
+        status = (job or {}).get("status") or {}
+        outcome = (status.get("current") or {}).get("outcome")
+        for what, value in (("external ID", status.get("externalID")), ("outcome", outcome)):
+            known = self._seen.get(what)
+            if known is not None and job is not None and value != known:
+                self.result.blame("end", f"{what} changed from {known} to {value}")
+            if value is not None:
+                self._seen[what] = value
+        if status:
+            self._seen["reason"] = (status.get("current") or {}).get("reason")
+
+    def _judge(self) -> None:
+        story, result = self.cell.story, self.result
+        job = self._get("durablejobs", "job")
+        self._note(job)
+        starts = self.system.starts(self._key)
+        if starts > 1:
+            result.blame("duplicate", f"the program was started {starts} times")
+        elif starts != story.starts:
+            result.blame("end", f"the program was started {starts} times, not {story.starts}")
+        if not self._is_over(job):
+            result.blame("stuck", f"after {PATIENCE:g} s: {json.dumps((job or {}).get('status'))}")
+        elif story.state is not None and (self._seen["outcome"], self._seen["reason"]) != (story.state, story.reason):
+            result.blame("end", f"ended {self._seen['outcome']} ({self._seen['reason']})")
+        if left := self.system.left(self._key):
+            result.blame("orphan", f"left: {left}")
+        fired = self.notes.fired()
+        if len(fired) < len(self.cell.crashes):
+            result.blame("unfired", f"not made: {self.cell.crashes[len(fired)]}")
+
+    def _get(self, plural: str, name: str) -> Object | None:
+        try:
+            found: Object = self._objects.get_namespaced_custom_object(GROUP, VERSION, self.namespace, plural, name)
+        except ApiException as error:
+            if error.status == 404:
+                return None
+            raise
+        return found
+
+    def _create(self, plural: str, kind: str, meta: Object, spec: Object) -> Object:
+        body = {"apiVersion": API_VERSION, "kind": kind, "metadata": meta, "spec": spec}
+        made: Object = self._objects.create_namespaced_custom_object(GROUP, VERSION, self.namespace, plural, body)
+        return made
