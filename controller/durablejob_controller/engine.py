@@ -25,7 +25,7 @@ from durablejob_api import API_VERSION
 from durablejob_controller import metrics
 from durablejob_controller.backends.registry import Registry
 from durablejob_controller.errors import KubernetesError, KubernetesUnavailable, NotServed
-from durablejob_controller.events import EventRecorder, Transition
+from durablejob_controller.events import EventRecorder
 from durablejob_controller.gate import Gate
 from durablejob_controller.jobs import Jobs
 from durablejob_controller.kube import BACKENDS, CLUSTER_BACKENDS, JOBS, NAMESPACES, Kube, Object, Resource
@@ -74,7 +74,9 @@ class Engine:
         await self._serve(self._health(), self._settings.http_listen, None)
         await self._wait_for_crds()
         tokens = await self._patiently(lambda: load(self._kube, self._settings.own_namespace))
-        sites = self._sites = Sites(self._kube, self._registry, self._settings, tokens, self._jobs, self._queue)
+        sites = self._sites = Sites(
+            self._kube, self._registry, self._settings, tokens, self._jobs, self._queue, self._events
+        )
         system = await self._patiently(lambda: self._kube.get(NAMESPACES, None, "kube-system"))
         sites.cluster_uid = system["metadata"]["uid"]
         self._kube.high_water.told = self._go_back
@@ -226,9 +228,6 @@ class Engine:
         if self._sites is None:
             return
         self._sites.roll_back(before)
-        note = f"The API server's storage has gone back from resourceVersion {before} to {found}."
-        for backend in self._sites.backends() if self._sites.leading else ():
-            self._events.post(backend, Transition("StorageRolledBack", note, warning=True, action="Hold"))
         self._jobs.clear()
         self._relist_now.set()
         self.watch_again.set()

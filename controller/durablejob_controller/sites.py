@@ -22,6 +22,7 @@ from durablejob_controller.backends.registry import Registry
 from durablejob_controller.backends.surroundings import GateTokens, Surroundings
 from durablejob_controller.credentials import backend_token
 from durablejob_controller.errors import BackendError, Conflict, InvalidBackend, KubernetesError
+from durablejob_controller.events import EventRecorder, Transition
 from durablejob_controller.jobs import Address, Jobs, address_of, describe_errors
 from durablejob_controller.jobs import Entry as Known
 from durablejob_controller.kube import Kube, Object, is_newer
@@ -43,14 +44,16 @@ class Sites:
     """All backends of the namespaces that this controller watches."""
 
     def __init__(
-        self, kube: Kube, registry: Registry, settings: Settings, tokens: GateTokens, jobs: Jobs, queue: WorkQueue
-    ) -> None:
+        self, kube: Kube, registry: Registry, settings: Settings, tokens: GateTokens, jobs: Jobs, queue: WorkQueue,
+        events: EventRecorder,
+    ) -> None:  # fmt: skip
         self._kube = kube
         self._registry = registry
         self._settings = settings
         self._tokens = tokens
         self._jobs = jobs
         self._queue = queue
+        self._events = events
         self._entries: dict[Address, Entry] = {}
         self._changing = asyncio.Lock()
         """The watch and the periodic list tell of the same resource at the same time."""
@@ -112,10 +115,6 @@ class Sites:
         """Why nothing may begin on this job's backend."""
         entry = self.entry(job)
         return entry.held if entry is not None else None
-
-    def backends(self) -> list[JobBackend]:
-        """All that could be read."""
-        return [entry.resource for entry in self._entries.values() if entry.resource is not None]
 
     def uids(self) -> set[str]:
         """uids of the backends that are known."""
@@ -292,7 +291,10 @@ class Sites:
             cluster_id = entry.backend.cluster_id if entry.backend else None
             kind = entry.resource.spec.type.value if entry.resource else None
             found = Findings(probe, self._is_in_use(entry), cluster_id, kind, entry.mark)
+            recorded = entry.recorded
             entry.take(await report(self._kube, entry.raw, found))
+            if held is not None and entry.recorded and not recorded and entry.resource is not None:
+                self._events.post(entry.resource, Transition(held.reason, held.message[:1024], True, "Hold"))
 
     def _is_in_use(self, entry: Entry) -> bool:
         """Jobs need it; while it is being deleted only those that may have something there."""
