@@ -220,11 +220,8 @@ class Reconciler:
         try:
             raw = await self._kube.replace(JOBS, body, "status")
         except Refused as error:
-            entry.parked = True
             metrics.STATUS_WRITES.labels(result="refused").inc()
-            log.exception("%s: parked, the API server refuses our status", old.metadata.name, extra=fields(entry.job))
-            note = f"A status write was refused; nothing more is tried until the resource changes: {error}"
-            self._events.post(old, Transition("Parked", note[:1024], warning=True, action="Park"))
+            self._park(entry, "status", error)
             return False
         except Conflict:
             metrics.STATUS_WRITES.labels(result="conflict").inc()
@@ -236,7 +233,22 @@ class Reconciler:
         note_transition(entry.job, old.status, status)
         return True
 
+    def _park(self, entry: Entry, what: str, error: Refused) -> None:
+        """The same write would be refused again: its rules forbid it, or what is stored is not valid (any more)."""
+        entry.parked = True
+        name = entry.job.metadata.name
+        log.error("%s: parked, the API server refuses our %s: %s", name, what, error, extra=fields(entry.job))
+        note = f"A write of {what} was refused; nothing more is tried until the resource changes: {error}"
+        self._events.post(entry.job, Transition("Parked", note[:1024], warning=True, action="Park"))
+
     async def _mark(self, entry: Entry, decision: Decision) -> bool:
+        try:
+            return await self._set_mark(entry, decision)
+        except Refused as error:
+            self._park(entry, "finalizers", error)
+            return False
+
+    async def _set_mark(self, entry: Entry, decision: Decision) -> bool:
         meta = entry.raw["metadata"]
         finalizers = [name for name in meta.get("finalizers", ()) if name != FINALIZER]
         if isinstance(decision, Delete):

