@@ -63,7 +63,7 @@ class Entry:
     def go_back(self, mark: str) -> None:
         """The storage has gone back: every version is newer than the one that was read before."""
         self.mark = mark
-        self.raw = {**self.raw, "metadata": {**self.raw["metadata"], "resourceVersion": "0"}}
+        self.raw = {**self.raw, "metadata": {**self.raw["metadata"], "resourceVersion": "1"}}
 
     async def stop(self) -> None:
         for task in self.tasks:

@@ -6,11 +6,14 @@ import uuid
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from durablejob_controller.backend_report import CONFIRM
+from durablejob_controller.backends.contract import Identity, Traits, Unclear
 from durablejob_controller.backends.fake import world
 from durablejob_controller.kube import BACKENDS, JOBS, Object
 from tests.controller.fake_kube import FakeKube, backend_object, job_object
-from tests.controller.stage import until
+from tests.controller.stage import staged, until
 from tests.controller.test_engine import SETTINGS, cluster, running
 
 
@@ -59,6 +62,30 @@ async def test_after_a_restore_nothing_begins_until_a_person_agrees() -> None:
         kube.change(BACKENDS, "data", "fake", metadata={"annotations": {CONFIRM: mark}})
         await until(lambda: state(kube, "after")[0] == "Succeeded")
         await until(lambda: ready(kube)[0] == "True")
+
+
+@pytest.mark.parametrize("identity", [Identity.RESERVED_ID, Identity.CLAIM])
+async def test_the_write_that_reserves_tells_it_before_anything_is_submitted(identity: Identity) -> None:
+    async with staged() as stage:
+        backend = await stage.use_scripted()
+        backend.traits = Traits(identity, gated=identity is Identity.CLAIM)
+        stage.kube.high_water.told = lambda before, found: stage.sites.roll_back(before)
+        stage.kube.high_water.mark = 1000
+        stage.job()
+        await stage.work(lambda: stage.reason() == "StorageRolledBack")
+        assert (stage.state(), backend.submitted) == ("Submitting", [])
+
+
+async def test_so_does_a_look_before_a_submission_that_no_write_precedes() -> None:
+    async with staged() as stage:
+        backend = await stage.use_scripted()
+        backend.answer = Unclear("nobody knows")
+        stage.job()
+        await stage.work(lambda: len(backend.submitted) == 1)
+        stage.kube.high_water.told = lambda before, found: stage.sites.roll_back(before)
+        stage.kube.high_water.mark = 1000
+        await stage.work(lambda: stage.reason() == "StorageRolledBack")
+        assert len(backend.submitted) == 1
 
 
 async def test_the_hold_outlives_the_process_in_the_backends_status() -> None:

@@ -228,8 +228,11 @@ def confirm(its: Scene, system: str) -> None:
     its.town.cluster.kubectl("-n", its.namespace, "annotate", "jobbackend", system, f"{CONFIRM}={mark}", "--overwrite")
 
 
-@pytest.mark.parametrize("restarted", [False, True], ids=["it lives on", "it is restarted and has its file"])
-@pytest.mark.parametrize("forgets", [False, True], ids=["the Master remembers", "the Master forgets what has ended"])
+@pytest.mark.parametrize(
+    ("restarted", "forgets"),
+    [(False, True), (True, False)],
+    ids=["it lives on, the Master forgets what has ended", "it is restarted and has its file, the Master remembers"],
+)
 def test_a_controller_that_knows_how_far_the_storage_was_starts_nothing_twice(
     scene: Scene, restarted: bool, forgets: bool
 ) -> None:
