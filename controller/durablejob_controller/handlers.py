@@ -102,20 +102,29 @@ class Watch:
         self._engine = engine
         self._settings = settings
         self._configuration = configuration
-        self._stop = threading.Event()
 
     async def run(self) -> None:
         """Watch until cancelled; raises what made kopf end, if it did of itself."""
-        loop = asyncio.get_running_loop()
-        thread = asyncio.ensure_future(asyncio.to_thread(self._watch, loop))
+        while True:
+            await self._until_asked()
+
+    async def _until_asked(self) -> None:
+        """Watch until the engine wants another watch: kopf goes on from the last version it saw, for ever."""
+        loop, stop = asyncio.get_running_loop(), threading.Event()
+        self._engine.watch_again.clear()
+        thread = asyncio.ensure_future(asyncio.to_thread(self._watch, loop, stop))
+        asked = asyncio.ensure_future(self._engine.watch_again.wait())
         try:
-            await asyncio.shield(thread)
-            raise KubernetesError("the watch ended of itself")
+            await asyncio.wait([thread, asked], return_when=asyncio.FIRST_COMPLETED)
+            if thread.done():
+                thread.result()
+                raise KubernetesError("the watch ended of itself")
         finally:
-            self._stop.set()
+            asked.cancel()
+            stop.set()
             await asyncio.wait([thread], timeout=10)
 
-    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _watch(self, loop: asyncio.AbstractEventLoop, stop: threading.Event) -> None:
         handlers = registry(self._engine, self._configuration, loop)
         asyncio.run(
             kopf.operator(
@@ -124,6 +133,6 @@ class Watch:
                 standalone=True,
                 clusterwide=not self._settings.namespaces,
                 namespaces=self._settings.namespaces,
-                stop_flag=self._stop,
+                stop_flag=stop,
             )
         )

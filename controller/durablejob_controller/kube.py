@@ -29,6 +29,7 @@ from durablejob_controller.errors import (
     NotServed,
     Refused,
 )
+from durablejob_controller.highwater import HighWater
 
 Object = dict[str, Any]
 
@@ -106,6 +107,7 @@ class Kube:
     """A client. All methods raise ``KubernetesError`` and its kinds, nothing else."""
 
     def __init__(self, configuration: kubernetes_client.Configuration, timeout: float = 10.0) -> None:
+        self.high_water = HighWater()
         self._configuration = configuration
         self._client = httpx.AsyncClient(
             base_url=configuration.host,
@@ -129,12 +131,21 @@ class Kube:
         token: str | None = None
         while True:
             params = {"limit": "500"} | ({"continue": token} if token else {})
+            asked = self.high_water.ask()
             page = await self.call("GET", resource.path(namespace), params=params)
+            if token is None and resource.prefix == _OURS:  # a later page tells the first one's version
+                self.high_water.answered(asked, page.get("metadata", {}).get("resourceVersion"))
             for item in page.get("items", ()):
                 yield item
             token = page.get("metadata", {}).get("continue")
             if not token:
                 return
+
+    async def check(self, namespace: str | None) -> None:
+        """See how far the storage is: ``high_water`` notices when it has gone back."""
+        asked = self.high_water.ask()
+        page = await self.call("GET", JOBS.path(namespace), params={"limit": "1"})
+        self.high_water.answered(asked, page.get("metadata", {}).get("resourceVersion"))
 
     async def create(self, resource: Resource, namespace: str | None, body: Object) -> Object:
         return await self.call("POST", resource.path(namespace), body=body)
@@ -145,13 +156,22 @@ class Kube:
         if not meta.get("resourceVersion"):
             raise KubernetesError("a compare-and-swap needs a resourceVersion")
         path = resource.path(meta.get("namespace"), meta["name"], subresource)
-        return await self.call("PUT", path, body=body)
+        return await self._change("PUT", resource, path, body, "application/json")
 
     async def patch_metadata(self, resource: Resource, meta: Mapping[str, Any], changes: Object) -> Object:
         """Change metadata of the very version that ``meta`` is of; ``Conflict`` when it is another by now."""
         body = {"metadata": {"uid": meta["uid"], "resourceVersion": meta["resourceVersion"], **changes}}
         path = resource.path(meta.get("namespace"), meta["name"])
-        return await self.call("PATCH", path, body=body, content_type=MERGE_PATCH)
+        return await self._change("PATCH", resource, path, body, MERGE_PATCH)
+
+    async def _change(self, method: str, resource: Resource, path: str, body: Object, content_type: str) -> Object:
+        """A compare-and-swap; its answer tells the storage's revision, unless it changed nothing."""
+        asked = self.high_water.ask()
+        raw = await self.call(method, path, body=body, content_type=content_type)
+        version = raw.get("metadata", {}).get("resourceVersion")
+        if resource.prefix == _OURS and version != body["metadata"]["resourceVersion"]:
+            self.high_water.answered(asked, version)
+        return raw
 
     async def delete(self, resource: Resource, meta: Mapping[str, Any]) -> None:
         """Delete this very version of this very object."""

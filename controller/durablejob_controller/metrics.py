@@ -43,3 +43,7 @@ JOB_SECONDS = Histogram(
 )  # fmt: skip
 JOBS = Gauge("durablejob_state", "Jobs by state", ["state"], registry=REGISTRY)
 LEADER = Gauge("durablejob_leader", "1 while this process decides", registry=REGISTRY)
+ROLLBACKS = Counter("durablejob_rollbacks", "Restores of etcd that were noticed", registry=REGISTRY)
+HELD = Gauge(
+    "durablejob_held_backends", "Backends to which nothing is submitted since a restore of etcd", registry=REGISTRY
+)

@@ -29,7 +29,7 @@ from durablejob_controller.errors import (
 )
 from durablejob_controller.events import EventRecorder, Transition
 from durablejob_controller.jobs import Entry, Jobs
-from durablejob_controller.kube import JOBS, Kube
+from durablejob_controller.kube import JOBS, Kube, is_newer
 from durablejob_controller.logs import fields, note_transition
 from durablejob_controller.queue import WorkQueue
 from durablejob_controller.reasons import Why
@@ -90,6 +90,9 @@ class Reconciler:
                 for _ in range(MAX_STEPS):
                     if not await self._step(uid, entry):
                         break
+                    if self._jobs.get(uid) is not entry:  # all was forgotten meanwhile: the storage has gone back
+                        self._queue.add(uid)
+                        break
                 else:
                     self._queue.add_after(uid, self._poll_interval)
             entry.failures = 0
@@ -110,6 +113,7 @@ class Reconciler:
 
     async def _read_again(self, uid: str, entry: Entry) -> None:
         meta = entry.raw["metadata"]
+        asked = self._kube.high_water.ask()
         try:
             raw = await self._kube.get(JOBS, meta["namespace"], meta["name"])
         except NotFound:
@@ -120,6 +124,8 @@ class Reconciler:
             return
         if raw["metadata"]["uid"] != uid:
             self._jobs.remove(uid)
+        elif is_newer({"metadata": meta}, raw):
+            self._kube.high_water.contradicted(asked, raw["metadata"]["resourceVersion"])
         self._jobs.put(raw)
         # At once the first time, then with a pause: what reading does not cure must not spin.
         self._queue.add_after(raw["metadata"]["uid"], backoff(entry.failures - 1) if entry.failures else 0.0)
@@ -177,6 +183,8 @@ class Reconciler:
             case Guard() | Unguard() | Delete():
                 return await self._mark(entry, decision)
             case Submit():
+                # No write of ours comes before it, whose answer would tell that the storage has gone back.
+                await self._kube.check(entry.job.metadata.namespace)
                 return await self._submit(uid, entry, await self._secrets(entry))
             case Reserve():
                 answer = await self._backend(entry).reserve(entry.job, entry.key)
@@ -212,11 +220,8 @@ class Reconciler:
         try:
             raw = await self._kube.replace(JOBS, body, "status")
         except Refused as error:
-            entry.parked = True
             metrics.STATUS_WRITES.labels(result="refused").inc()
-            log.exception("%s: parked, the API server refuses our status", old.metadata.name, extra=fields(entry.job))
-            note = f"A status write was refused; nothing more is tried until the resource changes: {error}"
-            self._events.post(old, Transition("Parked", note[:1024], warning=True, action="Park"))
+            self._park(entry, "status", error)
             return False
         except Conflict:
             metrics.STATUS_WRITES.labels(result="conflict").inc()
@@ -228,7 +233,22 @@ class Reconciler:
         note_transition(entry.job, old.status, status)
         return True
 
+    def _park(self, entry: Entry, what: str, error: Refused) -> None:
+        """The same write would be refused again: its rules forbid it, or what is stored is not valid (any more)."""
+        entry.parked = True
+        name = entry.job.metadata.name
+        log.error("%s: parked, the API server refuses our %s: %s", name, what, error, extra=fields(entry.job))
+        note = f"A write of {what} was refused; nothing more is tried until the resource changes: {error}"
+        self._events.post(entry.job, Transition("Parked", note[:1024], warning=True, action="Park"))
+
     async def _mark(self, entry: Entry, decision: Decision) -> bool:
+        try:
+            return await self._set_mark(entry, decision)
+        except Refused as error:
+            self._park(entry, "finalizers", error)
+            return False
+
+    async def _set_mark(self, entry: Entry, decision: Decision) -> bool:
         meta = entry.raw["metadata"]
         finalizers = [name for name in meta.get("finalizers", ()) if name != FINALIZER]
         if isinstance(decision, Delete):
@@ -289,6 +309,8 @@ class Reconciler:
             return Rejected("SecretForbidden", words)
 
     async def _submit(self, uid: str, entry: Entry, secrets: Values | Rejected) -> bool:
+        if self._sites.held(entry.job) is not None:
+            return True  # the answer to our last call has told it: decide again
         backend = self._backend(entry)
         answer = secrets if isinstance(secrets, Rejected) else await self._send(entry, backend, secrets)
         # A list that was asked for while the submission was under way may rightly lack it.

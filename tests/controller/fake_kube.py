@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from durablejob_controller.errors import Conflict, KubernetesError, NotFound
+from durablejob_controller.highwater import HighWater
 from durablejob_controller.kube import JOBS, Kube, Object, Resource
 
 Key = tuple[str, str, str]
@@ -46,6 +47,7 @@ class FakeKube(Kube):
 
     def __post_init__(self) -> None:
         self._serial = itertools.count(1)
+        self.high_water = HighWater()
 
     async def aclose(self) -> None:
         """Nothing to close."""
@@ -80,6 +82,16 @@ class FakeKube(Kube):
     def fail(self, verb: str, resource: Resource, error: Exception, *, times: int = 1, applied: bool = False) -> None:
         self.faults.append(Fault(verb, resource.plural, error, times, applied))
 
+    def restore(self, objects: dict[Key, Object], revision: int) -> None:
+        """etcd is restored from a backup: these objects, at this revision; the watch says nothing of it."""
+        self.objects = copy.deepcopy(objects)
+        self._serial = itertools.count(revision + 1)
+
+    def backup(self) -> tuple[dict[Key, Object], int]:
+        """What ``restore`` takes."""
+        now = next(self._serial)
+        return copy.deepcopy(self.objects), now
+
     def written(self, plural: str) -> list[Object]:
         return [raw for _, name, raw in self.writes if name == plural]
 
@@ -90,10 +102,17 @@ class FakeKube(Kube):
         return copy.deepcopy(self._find(resource, namespace, name))
 
     async def pages(self, resource: Resource, namespace: str | None) -> AsyncIterator[Object]:
+        asked = self.high_water.ask()
         await self._meet("list", resource, "")
+        self.high_water.answered(asked, next(self._serial))
         for (plural, where, _), raw in sorted(self.objects.items()):
             if plural == resource.plural and namespace in (None, where):
                 yield {part: value for part, value in copy.deepcopy(raw).items() if part not in ("kind", "apiVersion")}
+
+    async def check(self, namespace: str | None) -> None:
+        asked = self.high_water.ask()
+        await self._meet("check", JOBS, "")
+        self.high_water.answered(asked, next(self._serial))
 
     async def create(self, resource: Resource, namespace: str | None, body: Object) -> Object:
         await self._meet("create", resource, body["metadata"]["name"])
@@ -103,11 +122,15 @@ class FakeKube(Kube):
         return self._answer("create", resource, None, raw)
 
     async def replace(self, resource: Resource, body: Object, subresource: str | None = None) -> Object:
+        asked = self.high_water.ask()
         await self._meet("replace", resource, body["metadata"]["name"])
         old = self._current(resource, body["metadata"])
         body = copy.deepcopy(body)
         raw = {**old, "status": body.get("status")} if subresource == "status" else body
-        return self._answer("replace", resource, subresource, self._store("MODIFIED", self._key_of(resource, raw), raw))
+        raw = self._store("MODIFIED", self._key_of(resource, raw), raw)
+        if resource.prefix == JOBS.prefix:
+            self.high_water.answered(asked, raw["metadata"]["resourceVersion"])
+        return self._answer("replace", resource, subresource, raw)
 
     async def patch_metadata(self, resource: Resource, meta: Mapping[str, Any], changes: Object) -> Object:
         await self._meet("patch", resource, meta["name"])

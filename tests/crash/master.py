@@ -26,6 +26,7 @@ from durablejob_controller.backends.spark_standalone.stub import parse_class_nam
 from durablejob_controller.gate import VERDICT
 
 T = TypeVar("T")
+M = TypeVar("M", bound="Master")
 RUNS_FOR = 0.4
 """Seconds that a program runs, unless it waits to be killed."""
 ASKS_EVERY = 0.1
@@ -149,15 +150,19 @@ class Master:
                 driver.state = "FAILED"
                 return
             driver.started = True
-            if driver.how == "hold":
-                await asyncio.Event().wait()
-            await asyncio.sleep(RUNS_FOR)
+            await self._works(driver)
             if driver.how == "vanish":
                 driver.state, driver.forgotten = "ERROR", True
             else:
                 ending = {"succeed": "returned", "fail": "threw"}[driver.how]
                 await self._report(http, driver, nonce, ending)
                 driver.state = {"succeed": "FINISHED", "fail": "FAILED"}[driver.how]
+
+    async def _works(self, driver: Driver) -> None:
+        """The program itself."""
+        if driver.how == "hold":
+            await asyncio.Event().wait()
+        await asyncio.sleep(RUNS_FOR)
 
     async def _may_start(self, http: httpx.AsyncClient, driver: Driver, nonce: str) -> bool:
         while True:
@@ -204,7 +209,12 @@ class Yard:
     @contextmanager
     def master(self) -> Iterator[Master]:
         """A cluster of one's own."""
-        master = Master()
+        with self.serving(Master()) as master:
+            yield master
+
+    @contextmanager
+    def serving(self, master: M) -> Iterator[M]:
+        """The same, of another kind."""
         runner = self._do(self._serve(master))
         try:
             yield master

@@ -176,6 +176,8 @@ ABLATIONS = (
     Ablation("the key is looked up before the first submission too", lambda: ClaimWorld(Options(restore=True)), 1, (
         (decide, "decide", _no_look_before),
     )),
+    Ablation("after a restore that was noticed nothing begins until a person agrees", lambda: FakeWorld(
+        Options(restore=True, noticed=True)), 1, ((decide, "_begins", lambda decision: False),)),
     Ablation("a fresh look before an object's job is let go", lambda: ObjectWorld(
         _WISHES.but(persistent=True, stale_list=True)), 0, ((decide, "decide", _no_look_after),)),
 )  # fmt: skip

@@ -75,6 +75,17 @@ def test_what_was_written_survives_the_end_of_kube_apiserver(cluster: kube.Clust
     assert "survivor" in built.kubectl("get", "configmap", "survivor")
 
 
+def test_a_restored_backup_takes_everything_back(cluster: kube.Cluster) -> None:
+    built = _built(cluster)
+    built.kubectl("create", "configmap", "older")
+    backup = built.backup("test")
+    built.kubectl("create", "configmap", "younger")
+    built.restore(backup)
+    found = built.kubectl("get", "configmaps", "--output=name")
+    assert "configmap/older" in found
+    assert "configmap/younger" not in found
+
+
 def test_metrics_and_the_audit_log_can_be_read(cluster: kube.Cluster) -> None:
     built = _built(cluster)
     assert "apiserver_request_total" in built.kubectl("get", "--raw", "/metrics")
