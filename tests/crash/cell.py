@@ -14,17 +14,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from kubernetes import client as kubernetes_client
-from kubernetes import config
-from kubernetes.client import ApiException
-
-from durablejob_api import API_VERSION, FINALIZER, GROUP, VERSION
-from durablejob_api.names import attempt_key
 from tests.crash.hook import How, Plan
+from tests.crash.life import Life, Place
 from tests.crash.master import Yard
-from tests.crash.stories import Story, When
+from tests.crash.stories import Story
 from tests.crash.systems import JobSystem, SparkSystem, System
 from tests.crash.zygote import Zygote
 from tests.testbed import site as sites
@@ -32,7 +26,6 @@ from tests.testbed.kube.cluster import Cluster
 from tests.testbed.kube.kubelet import FakeKubelet
 from tests.testbed.process import Identity
 
-TERMINAL = ("Succeeded", "Failed", "Cancelled", "Lost")
 PATIENCE = 60.0
 """Seconds from the crash to the right end, at most."""
 LOOK = 0.1
@@ -111,18 +104,14 @@ class _Run:
         self.folder = bench.site.folder / self.namespace
         self.folder.mkdir()
         self.result = Result(cell)
-        api = config.new_client_from_config(str(bench.cluster.kubeconfig))
-        self._core = kubernetes_client.CoreV1Api(api)
-        self._objects = kubernetes_client.CustomObjectsApi(api)
+        self._place = Place(bench.cluster, namespace)
+        self._life = Life(self._place, cell.story, system, "job")
         self._ports = sites.free_ports(2)
         self._controller: Identity | None = None
-        self._seen: dict[str, Any] = {}
-        self._key = ""
-        self._wished = False
 
     def __enter__(self) -> _Run:
-        self._core.create_namespace({"metadata": {"name": self.namespace}})
-        self._create("jobbackends", "JobBackend", {"name": "here"}, self.system.backend())
+        self._place.make()
+        self._place.create("jobbackends", "JobBackend", {"name": "here"}, self.system.backend())
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -137,7 +126,7 @@ class _Run:
         with contextlib.suppress(TimeoutError):
             self._wait_for_calm()
             self.result.before_job = len(self._trace())
-            self._submit()
+            self._life.submit()
             self._live()
         self.result.trace = self._trace()
         self._judge()
@@ -160,32 +149,23 @@ class _Run:
     def _wait_for_calm(self) -> None:
         """Until the backend was probed, so that the calls of the beginning are told from those of the job."""
         for _ in self._looks():
-            backend = self._get("jobbackends", "here")
+            backend = self._place.get("jobbackends", "here")
             if backend is not None and (backend.get("status") or {}).get("conditions"):
                 return
-
-    def _submit(self) -> None:
-        spec = {
-            "backendRef": {"name": "here", "type": self.system.type},
-            "ttlSecondsAfterFinished": self.cell.story.ttl,
-            **self.system.work(self.cell.story),
-        }
-        made = self._create("durablejobs", "DurableJob", {"name": "job", "finalizers": [FINALIZER]}, spec)
-        self._key = attempt_key(made["metadata"]["uid"], 1)
 
     def _live(self) -> None:
         """Until the end has come, the crash has happened, and nothing moves any more."""
         for _ in self._looks():
-            job = self._get("durablejobs", "job")
-            self._note(job)
-            self._wish()
-            if self._is_over(job) and (self.cell.plan is None or self._fired() is not None):
+            job = self._place.get("durablejobs", "job")
+            self._life.note(job)
+            self._life.wish()
+            if self._life.is_over(job) and (self.cell.plan is None or self._fired() is not None):
                 if self.result.recovery is None:
                     self.result.recovery = max(0.0, time.time() - (self._fired() or time.time()))
-                if not self.system.left(self._key):
+                if not self._life.left():
                     break
         time.sleep(STAYS)
-        self._note(self._get("durablejobs", "job"))
+        self._life.note(self._place.get("durablejobs", "job"))
 
     def _looks(self) -> Iterator[None]:
         """Look every now and then, for a minute from the crash; a dead controller is started again."""
@@ -206,58 +186,13 @@ class _Run:
             self.result.blame("ended", "the controller ended of itself")
         self._start(None)
 
-    def _wish(self) -> None:
-        story = self.cell.story
-        if self._wished or story.wish is None:
-            return
-        due = self.system.starts if story.when is When.STARTED else self.system.accepted
-        if not due(self._key):
-            return
-        if story.wish in ("remove", "strip"):
-            getattr(self.system, story.wish)(self._key)
-        elif story.wish == "delete":
-            self._objects.delete_namespaced_custom_object(GROUP, VERSION, self.namespace, "durablejobs", "job")
-        else:
-            body = {"spec": {"cancel": {"attempt": 1, "cause": "User"}}}
-            self._objects.patch_namespaced_custom_object(GROUP, VERSION, self.namespace, "durablejobs", "job", body)
-        self._wished = True
-
     # --- what is seen ------------------------------------------------------------------------------------
 
-    def _is_over(self, job: dict[str, Any] | None) -> bool:
-        if self.cell.story.state is None:
-            return job is None
-        return job is not None and (job.get("status") or {}).get("state") in TERMINAL
-
-    def _note(self, job: dict[str, Any] | None) -> None:
-        """External ID and terminal state, once there, never change."""
-        status = (job or {}).get("status") or {}
-        outcome = (status.get("current") or {}).get("outcome")
-        for what, value in (("external ID", status.get("externalID")), ("outcome", outcome)):
-            known = self._seen.get(what)
-            if known is not None and job is not None and value != known:
-                self.result.blame("end", f"{what} changed from {known} to {value}")
-            if value is not None:
-                self._seen[what] = value
-        if status:
-            self._seen["reason"] = (status.get("current") or {}).get("reason")
-
     def _judge(self) -> None:
-        story, result = self.cell.story, self.result
-        starts = self.system.starts(self._key)
-        if starts > 1:
-            result.blame("duplicate", f"the program was started {starts} times")
-        elif starts != story.starts:
-            result.blame("end", f"the program was started {starts} times, not {story.starts}")
-        job = self._get("durablejobs", "job")
-        if not self._is_over(job):
-            result.blame("stuck", f"after {PATIENCE:g} s: {json.dumps((job or {}).get('status'))}")
-        elif story.state is not None and (self._seen["outcome"], self._seen["reason"]) != (story.state, story.reason):
-            result.blame("end", f"ended {self._seen['outcome']} ({self._seen['reason']})")
-        if left := self.system.left(self._key):
-            result.blame("orphan", f"left: {left}")
+        for kind, words in self._life.judge(self._place.get("durablejobs", "job")):
+            self.result.blame(kind, words)
         if self.cell.plan is not None and self._fired() is None:
-            result.blame("unfired", "the call was not made")
+            self.result.blame("unfired", "the call was not made")
 
     def _fired(self) -> float | None:
         try:
@@ -269,21 +204,3 @@ class _Run:
     def _trace(self) -> list[str]:
         path: Path = self.folder / "trace"
         return path.read_text().splitlines() if path.exists() else []
-
-    def _get(self, plural: str, name: str) -> dict[str, Any] | None:
-        try:
-            found: dict[str, Any] = self._objects.get_namespaced_custom_object(
-                GROUP, VERSION, self.namespace, plural, name
-            )
-        except ApiException as error:
-            if error.status == 404:
-                return None
-            raise
-        return found
-
-    def _create(self, plural: str, kind: str, meta: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
-        body = {"apiVersion": API_VERSION, "kind": kind, "metadata": meta, "spec": spec}
-        made: dict[str, Any] = self._objects.create_namespaced_custom_object(
-            GROUP, VERSION, self.namespace, plural, body
-        )
-        return made

@@ -1,4 +1,4 @@
-"""In the controller's process: tells each outbound call, and crashes at the one that was chosen.
+"""In the controller's process: tells each outbound call, and crashes (or stops) at the one that was chosen.
 
 All calls of the controller (to the API server, and to external systems) are made with httpx and pass
 ``AsyncHTTPTransport.handle_async_request``: that is the one place. (kopf's watch only reads.)
@@ -41,6 +41,8 @@ class How(StrEnum):
 
     KILL = "SIGKILL"
     RESET = "reset"
+    STOP = "SIGSTOP"
+    """The process stops there, until somebody continues it; then it goes on as if nothing had been."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,8 @@ class Hook:
         await response.aread()
         if plan.moment is Moment.ACCEPTED:
             self._strike(httpx.ReadError("the crash suite resets the connection"))
+        if plan.how is How.STOP:
+            return response
         self._tell()
         self._dying = True
         asyncio.get_running_loop().call_later(ANSWERED_FOR, _die)
@@ -103,9 +107,13 @@ class Hook:
 
     def _strike(self, error: httpx.TransportError) -> None:
         self._tell()
-        if self._plan is not None and self._plan.how is How.KILL:
-            _die()
-        raise error
+        match self._plan:
+            case Plan(how=How.KILL):
+                _die()
+            case Plan(how=How.STOP):
+                os.kill(os.getpid(), signal.SIGSTOP)
+            case _:
+                raise error
 
     def _tell(self) -> None:
         draft = self._fired.with_suffix(".draft")

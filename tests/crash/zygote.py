@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -47,9 +48,14 @@ class Zygote:
         self._out.close()
         self._in.close()
 
-    def controller(self, arguments: list[str], folder: Path, plan: Plan | None) -> Identity:
-        """A controller with these options; its log and its trace are in ``folder``."""
-        request = {"arguments": arguments, "folder": str(folder), "plan": plan.to_json() if plan else None}
+    def controller(self, arguments: list[str], folder: Path, plan: Plan | None, skew: float = 0.0) -> Identity:
+        """A controller with these options; its log and its trace are in ``folder``.
+
+        Its wall clock is ``skew`` seconds ahead of everybody else's.
+        """
+        request = {
+            "arguments": arguments, "folder": str(folder), "plan": plan.to_json() if plan else None, "skew": skew,
+        }  # fmt: skip
         with self._lock:
             self._out.write(json.dumps(request) + "\n")
             return Identity.of(int(self._in.readline()))
@@ -66,11 +72,26 @@ def _child(request: dict[str, Any]) -> NoReturn:
     raw = request["plan"]
     plan = Plan(raw["call"], Moment(raw["moment"]), How(raw["how"]), raw["nth"]) if raw else None
     Hook(plan, folder / "trace", folder / "fired").install()
+    _shift_clock(timedelta(seconds=request["skew"]))
     try:
         controller.main(request["arguments"])
     except SystemExit as error:
         print(error.code, file=sys.stderr, flush=True)
     os._exit(0)
+
+
+def _shift_clock(skew: timedelta) -> None:
+    """Every module of the controller that asks for the time of day is told another one."""
+
+    class Shifted(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Any:
+            return datetime.now(tz) + skew
+
+    if skew:
+        for name, module in list(sys.modules.items()):
+            if name.startswith("durablejob_controller") and getattr(module, "datetime", None) is datetime:
+                vars(module)["datetime"] = Shifted
 
 
 def main() -> None:
