@@ -6,6 +6,7 @@ rotating tokens); the calls are made with httpx, so that thousands of them share
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import ssl
@@ -60,6 +61,8 @@ EVENTS = Resource("/apis/events.k8s.io/v1", "events")
 LEASES = Resource("/apis/coordination.k8s.io/v1", "leases")
 
 MERGE_PATCH = "application/merge-patch+json"
+ANSWER_CAP = 64 << 20
+"""Bytes of an answer: a page of 500 objects, each of which etcd lets have 1.5 MiB, and few of which come near that."""
 
 
 def is_newer(new: Object, old: Object) -> bool:
@@ -107,6 +110,8 @@ class Kube:
 
     def __init__(self, configuration: kubernetes_client.Configuration, timeout: float = 10.0) -> None:
         self._configuration = configuration
+        self._timeout = timeout
+        """Seconds for a request and its whole answer."""
         self._client = httpx.AsyncClient(
             base_url=configuration.host,
             verify=_tls(configuration),
@@ -130,7 +135,9 @@ class Kube:
         while True:
             params = {"limit": "500"} | ({"continue": token} if token else {})
             page = await self.call("GET", resource.path(namespace), params=params)
-            for item in page.get("items", ()):
+            if not isinstance(page.get("items"), list):  # an absence is concluded from it: nothing else will do
+                raise KubernetesUnavailable(f"GET {resource.path(namespace)}: the answer is not a list of objects")
+            for item in page["items"]:
                 yield item
             token = page.get("metadata", {}).get("continue")
             if not token:
@@ -180,23 +187,38 @@ class Kube:
         began = time.perf_counter()
         code = "error"
         try:
-            response = await self._client.request(method, path, params=params, content=content, headers=headers)
+            request = self._client.build_request(method, path, params=params, content=content, headers=headers)
+            async with asyncio.timeout(self._timeout):  # httpx's own ends are for each piece: a byte a second would do
+                response = await self._client.send(request, stream=True)
+                try:
+                    answer = await _whole(response)
+                finally:
+                    await response.aclose()
             code = str(response.status_code)
-        except (httpx.HTTPError, httpx.InvalidURL, RuntimeError) as error:  # the last: this client was closed
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, RuntimeError) as error:  # the last: a closed client
             raise KubernetesUnavailable(f"{method} {path}: {type(error).__name__}: {error}") from error
         finally:
             metrics.REST_REQUESTS.labels(code=code, method=method).inc()
             metrics.REST_SECONDS.labels(verb=method).observe(time.perf_counter() - began)
-        return _answer(method, path, response)
+        return _answer(method, path, response, answer)
 
 
-def _answer(method: str, path: str, response: httpx.Response) -> Object:
+async def _whole(response: httpx.Response) -> bytes:
+    data = bytearray()
+    async for chunk in response.aiter_bytes():
+        data += chunk
+        if len(data) > ANSWER_CAP:
+            raise httpx.DecodingError(f"more than {ANSWER_CAP >> 20} MiB")
+    return bytes(data)
+
+
+def _answer(method: str, path: str, response: httpx.Response, answer: bytes) -> Object:
     status = response.status_code
     try:
-        body = response.json()
-    except ValueError:
+        body = json.loads(answer)
+    except (ValueError, RecursionError):
         body = None
-    if status < 300 and isinstance(body, dict):
+    if status < 300 and isinstance(body, dict) and "kind" in body:  # every object has one, and every list
         return body
     message = str(body.get("message", "")) if isinstance(body, dict) else ""
     text = f"{method} {path}: {status} {message or response.reason_phrase}"

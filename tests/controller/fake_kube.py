@@ -41,6 +41,8 @@ class FakeKube(Kube):
     watchers: list[Callable[[str, Object], None]] = field(default_factory=list)
     silent: bool = False
     """The watch tells nothing: it hangs, or is behind."""
+    behind: bool = False
+    """Lists are from a time when there was nothing."""
     hanging: bool = False
     """No call returns."""
 
@@ -92,7 +94,7 @@ class FakeKube(Kube):
     async def pages(self, resource: Resource, namespace: str | None) -> AsyncIterator[Object]:
         await self._meet("list", resource, "")
         for (plural, where, _), raw in sorted(self.objects.items()):
-            if plural == resource.plural and namespace in (None, where):
+            if plural == resource.plural and namespace in (None, where) and not self.behind:
                 yield {part: value for part, value in copy.deepcopy(raw).items() if part not in ("kind", "apiVersion")}
 
     async def create(self, resource: Resource, namespace: str | None, body: Object) -> Object:
