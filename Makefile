@@ -9,7 +9,7 @@ export UV_COMPILE_BYTECODE := 1
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint generate format explore crash seeded bench clean
+.PHONY: help setup demo test lint generate format explore crash faults seeded bench clean
 
 help: ## show this
 	@echo "durablejob: Airflow tasks whose external jobs survive anything"; echo
@@ -55,6 +55,10 @@ explore: setup ## explore every order of crashes and delays against the real dec
 crash: setup ## stop the controller at each of its calls, in every story of a job (minutes)
 	@$(RUN) -m tests.testbed build kube
 	@$(RUN) -m tests.crash --json build/results/crash.json --logs build/crash-logs
+
+faults: setup ## watches, leaders, outages and answers that go wrong around the controller (20 minutes)
+	@$(RUN) -m tests.testbed build kube
+	@$(RUN) -m tests.faults --json build/results/faults.json --logs build/fault-logs
 
 seeded: setup ## plant mistakes in copies of the code, and name the test that notices each (minutes)
 	@$(RUN) -m tests.seeded --json build/results/seeded.json

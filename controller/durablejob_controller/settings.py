@@ -137,7 +137,7 @@ def _parser() -> argparse.ArgumentParser:
            default=default.request_timeout)  # fmt: skip
     option("--probe-interval", "seconds between two probes of a backend (default: %(default)s)", type=_seconds,
            default=default.probe_interval)  # fmt: skip
-    option("--relist-interval", "seconds between two full lists, which make up for lost watch events (default: %(default)s)",
+    option("--relist-interval", "seconds between two full lists, for lost watch events (default: %(default)s)",
            type=_seconds, default=default.relist_interval)  # fmt: skip
     option("--lease-duration", "seconds after which a silent leader is replaced (default: %(default)s)", type=_seconds,
            default=default.lease_duration)  # fmt: skip

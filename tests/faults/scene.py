@@ -242,7 +242,7 @@ class Scene:
                 life.note(self._known.get(life.name))
                 if not life.is_over(self._known.get(life.name)):
                     life.wish()
-                elif not hasattr(life,"at"): life.at=time.monotonic()
+                    life.at = time.monotonic()
         except (ApiException, HTTPError):
             pass  # the API server is away: that is what some of this is about
 
@@ -255,7 +255,10 @@ class Scene:
         self.live(left, lambda: self.ended(self.lives) and not any(life.left() for life in self.lives))
         result.recovery = time.monotonic() - self._healed
         self.live(STAYS)
-        print(self.result.name, {l.story.name+l.system.type[:1]: round(getattr(l,"at",0)-self._begun,1) for l in self.lives})
+        print(
+            self.result.name,
+            {l.story.name + l.system.type[:1]: round(getattr(l, "at", 0) - self._begun, 1) for l in self.lives},
+        )
         for life in self.lives:
             for kind, words in life.judge(self._known.get(life.name)):
                 result.blame(kind, f"{life.name} ({life.system.type}, {life.story.name}): {words}")

@@ -38,6 +38,12 @@ class Watching:
             return scene.judge()
 
 
+def short() -> list[Watching]:
+    """The part that runs with the tests."""
+    kept = ("two of three watch events lost", "watches answer 410", "lists 4 s old after a restart")
+    return [cell for cell in cells() if cell.name in kept]
+
+
 def cells() -> list[Watching]:
     """Each fault, and those that tell of the past also with a restart."""
     return [

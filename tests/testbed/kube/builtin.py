@@ -56,6 +56,7 @@ class BuiltCluster(Cluster):
         """The administrator's bearer token, good for /metrics too."""
         self._write_keys()
         self._apiserver: Process | None = None
+        self._etcd: Process | None = None
 
     @property
     def url(self) -> str:
@@ -69,7 +70,7 @@ class BuiltCluster(Cluster):
 
     def start(self) -> None:
         """Start everything; return when the API is ready and has the namespace `default`."""
-        self._start_etcd()
+        self.start_etcd()
         self.start_apiserver()
         controllers = ["--service-account-private-key-file=sa.key", "--root-ca-file=ca.crt"]
         controllers += ["--use-service-account-credentials=true", "--node-monitor-grace-period=20s"]
@@ -90,7 +91,16 @@ class BuiltCluster(Cluster):
             self._apiserver = self._site.start("kube-apiserver", self._apiserver_command())
         self._site.wait_until(self._ready, self._apiserver, "ready")
 
-    def _start_etcd(self) -> None:
+    def stop_etcd(self) -> None:
+        """SIGKILL etcd; what it has written stays, as the machine has not crashed."""
+        if self._etcd is not None:
+            self._etcd.kill(tree=True)
+            self._etcd = None
+
+    def start_etcd(self) -> None:
+        """Start etcd (again, on the same ports and data) and wait until it is healthy."""
+        if self._etcd is not None:
+            return
         client, peer = f"http://127.0.0.1:{self._etcd_port}", f"http://127.0.0.1:{self._peer_port}"
         command: list[Part] = [self._bin / "etcd", "--data-dir=etcd", "--log-level=warn"]
         command += [f"--listen-client-urls={client}", f"--advertise-client-urls={client}"]
@@ -98,8 +108,8 @@ class BuiltCluster(Cluster):
         command += [f"--initial-cluster=default={peer}"]
         if not self._options.durable:
             command.append("--unsafe-no-fsync")
-        etcd = self._site.start("etcd", command)
-        self._site.wait_until(lambda: _answers(f"{client}/health"), etcd, "healthy")
+        self._etcd = self._site.start("etcd", command)
+        self._site.wait_until(lambda: _answers(f"{client}/health"), self._etcd, "healthy")
 
     def _apiserver_command(self) -> list[Part]:
         command: list[Part] = [self._bin / "kube-apiserver", f"--etcd-servers=http://127.0.0.1:{self._etcd_port}"]
