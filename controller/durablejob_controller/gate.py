@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from datetime import UTC, datetime
+from datetime import datetime
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -97,7 +97,7 @@ class Gate:
         for _ in range(SWAPS):
             raw = await self._read(claim)
             job = None if raw is None else parse(raw)[0]
-            answer = grant_start(job, claim, call.nonce, call.driver, _now())
+            answer = grant_start(job, claim, call.nonce, call.driver, self._now())
             if isinstance(answer, Denied):
                 return _verdict("start", "denied", 409, answer.why, claim, call)
             if answer.status is None:
@@ -105,7 +105,7 @@ class Gate:
             run = await self._listed(job, claim, call) if job is not None else None
             if raw is None or run is None:
                 return _later("the external system does not list this driver under this claim")
-            answer = grant_start(job, claim, call.nonce, call.driver, _now(), run)
+            answer = grant_start(job, claim, call.nonce, call.driver, self._now(), run)
             if not isinstance(answer, Denied) and answer.status and await self._swap(raw, job, answer.status):
                 return _verdict("start", "granted", 200, "go", claim, call)
         return _later("the DurableJob is changing; come back")
@@ -116,10 +116,13 @@ class Gate:
         for _ in range(SWAPS):
             raw = await self._read(claim)
             job = None if raw is None else parse(raw)[0]
-            status = note_ended(job, claim, call.nonce, call.how, _now(), call.message)
+            status = note_ended(job, claim, call.nonce, call.how, self._now(), call.message)
             if status is None or raw is None or await self._swap(raw, job, status):
                 return _verdict("ended", "noted", 200, call.how.value, claim, call)
         return _later("the DurableJob is changing; come back")
+
+    def _now(self) -> datetime:
+        return self._kube.clock.now().replace(microsecond=0)
 
     async def _read(self, claim: ClaimId) -> Object | None:
         """A live, quorum read; None: it is gone for certain."""
@@ -184,7 +187,3 @@ def _verdict(verb: str, verdict: str, status: int, why: str, claim: ClaimId, cal
 def _later(why: str) -> web.Response:
     metrics.GATE_ANSWERS.labels(verb="start", answer="later").inc()
     return web.Response(status=503, text=why, headers={"Retry-After": "1"})
-
-
-def _now() -> datetime:
-    return datetime.now(UTC).replace(microsecond=0)

@@ -21,6 +21,7 @@ from kubernetes import config as kubernetes_config
 
 from durablejob_api import GROUP, VERSION
 from durablejob_controller import metrics
+from durablejob_controller.clock import Clock
 from durablejob_controller.errors import (
     Conflict,
     Forbidden,
@@ -112,6 +113,7 @@ class Kube:
         self._configuration = configuration
         self._timeout = timeout
         """Seconds for a request and its whole answer."""
+        self.clock = Clock()
         self._client = httpx.AsyncClient(
             base_url=configuration.host,
             verify=_tls(configuration),
@@ -200,7 +202,9 @@ class Kube:
         finally:
             metrics.REST_REQUESTS.labels(code=code, method=method).inc()
             metrics.REST_SECONDS.labels(verb=method).observe(time.perf_counter() - began)
-        return _answer(method, path, response, answer)
+        found = _answer(method, path, response, answer)
+        self.clock.told(response.headers.get("Date"))  # only of an answer that is an API server's
+        return found
 
 
 async def _whole(response: httpx.Response) -> bytes:

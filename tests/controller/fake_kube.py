@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from durablejob_controller.clock import Clock
 from durablejob_controller.errors import Conflict, KubernetesError, NotFound
 from durablejob_controller.kube import JOBS, Kube, Object, Resource
 
@@ -48,6 +49,7 @@ class FakeKube(Kube):
 
     def __post_init__(self) -> None:
         self._serial = itertools.count(1)
+        self.clock = Clock()
 
     async def aclose(self) -> None:
         """Nothing to close."""

@@ -255,10 +255,6 @@ class Scene:
         self.live(left, lambda: self.ended(self.lives) and not any(life.left() for life in self.lives))
         result.recovery = time.monotonic() - self._healed
         self.live(STAYS)
-        print(
-            self.result.name,
-            {l.story.name + l.system.type[:1]: round(getattr(l, "at", 0) - self._begun, 1) for l in self.lives},
-        )
         for life in self.lives:
             for kind, words in life.judge(self._known.get(life.name)):
                 result.blame(kind, f"{life.name} ({life.system.type}, {life.story.name}): {words}")
