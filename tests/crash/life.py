@@ -77,14 +77,21 @@ class Life:
         self._wished = False
 
     def submit(self, backend: str = "here", **more: Any) -> None:
-        """Create the DurableJob; ``more`` is added to its spec."""
+        """Create the DurableJob, or adopt it if an earlier try has made it; ``more`` is added to its spec."""
         spec = {
             "backendRef": {"name": backend, "type": self.system.type},
             "ttlSecondsAfterFinished": self.story.ttl,
             **self.system.work(self.story),
             **more,
         }
-        made = self._place.create("durablejobs", "DurableJob", {"name": self.name, "finalizers": [FINALIZER]}, spec)
+        meta = {"name": self.name, "finalizers": [FINALIZER]}
+        try:
+            made = self._place.create("durablejobs", "DurableJob", meta, spec)
+        except ApiException as error:
+            found = self._place.get("durablejobs", self.name) if error.status == 409 else None
+            if found is None:
+                raise
+            made = found
         self.key = attempt_key(made["metadata"]["uid"], 1)
 
     def wish(self) -> None:

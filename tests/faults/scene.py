@@ -242,7 +242,6 @@ class Scene:
                 life.note(self._known.get(life.name))
                 if not life.is_over(self._known.get(life.name)):
                     life.wish()
-                    life.at = time.monotonic()
         except (ApiException, HTTPError):
             pass  # the API server is away: that is what some of this is about
 
