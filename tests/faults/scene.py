@@ -166,6 +166,7 @@ class Scene:
         number = len(self.controllers)
         folder = self.folder / f"controller-{number}"
         folder.mkdir()
+        (folder / "controller.log").touch()
         config = kubeconfig(relay, folder / "kubeconfig") if relay is not None else self.bench.cluster.kubeconfig
         gate, health = sites.free_ports(2)
         self._gates.members.append(f"http://127.0.0.1:{gate}")
