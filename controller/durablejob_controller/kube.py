@@ -129,7 +129,7 @@ class Kube:
 
     async def get(self, resource: Resource, namespace: str | None, name: str) -> Object:
         """A quorum read: no resourceVersion is sent, so that the answer is not from a stale cache."""
-        return await self.call("GET", resource.path(namespace, name))
+        return _object(await self.call("GET", resource.path(namespace, name)))
 
     async def pages(self, resource: Resource, namespace: str | None) -> AsyncIterator[Object]:
         """All objects, page by page; the list is consistent as of its first page."""
@@ -146,7 +146,7 @@ class Kube:
                 return
 
     async def create(self, resource: Resource, namespace: str | None, body: Object) -> Object:
-        return await self.call("POST", resource.path(namespace), body=body)
+        return _object(await self.call("POST", resource.path(namespace), body=body))
 
     async def replace(self, resource: Resource, body: Object, subresource: str | None = None) -> Object:
         """PUT: the resourceVersion in ``body`` makes it a compare-and-swap; ``Conflict`` when it lost."""
@@ -154,13 +154,13 @@ class Kube:
         if not meta.get("resourceVersion"):
             raise KubernetesError("a compare-and-swap needs a resourceVersion")
         path = resource.path(meta.get("namespace"), meta["name"], subresource)
-        return await self.call("PUT", path, body=body)
+        return _object(await self.call("PUT", path, body=body))
 
     async def patch_metadata(self, resource: Resource, meta: Mapping[str, Any], changes: Object) -> Object:
         """Change metadata of the very version that ``meta`` is of; ``Conflict`` when it is another by now."""
         body = {"metadata": {"uid": meta["uid"], "resourceVersion": meta["resourceVersion"], **changes}}
         path = resource.path(meta.get("namespace"), meta["name"])
-        return await self.call("PATCH", path, body=body, content_type=MERGE_PATCH)
+        return _object(await self.call("PATCH", path, body=body, content_type=MERGE_PATCH))
 
     async def delete(self, resource: Resource, meta: Mapping[str, Any]) -> None:
         """Delete this very version of this very object."""
@@ -207,6 +207,13 @@ class Kube:
         return found
 
 
+def _object(found: Object) -> Object:
+    """``found``, if it is an object that can be known again."""
+    if not isinstance(found.get("metadata"), dict) or "resourceVersion" not in found["metadata"]:
+        raise KubernetesUnavailable("the API server's answer is not an object")
+    return found
+
+
 async def _whole(response: httpx.Response) -> bytes:
     data = bytearray()
     async for chunk in response.aiter_bytes():
@@ -222,7 +229,7 @@ def _answer(method: str, path: str, response: httpx.Response, answer: bytes) -> 
         body = json.loads(answer)
     except (ValueError, RecursionError):
         body = None
-    if status < 300 and isinstance(body, dict) and "kind" in body:  # every object has one, and every list
+    if status < 300 and isinstance(body, dict):
         return body
     message = str(body.get("message", "")) if isinstance(body, dict) else ""
     text = f"{method} {path}: {status} {message or response.reason_phrase}"

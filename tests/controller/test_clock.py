@@ -54,7 +54,7 @@ def test_what_is_no_time_changes_nothing(date: str | None) -> None:
 
 async def test_every_answer_of_the_api_server_sets_it() -> None:
     there = datetime.now(UTC) + timedelta(hours=6)
-    answer = httpx.Response(200, json={"kind": "DurableJob"}, headers={"Date": said(there)})
+    answer = httpx.Response(200, json={"metadata": {"resourceVersion": "7"}}, headers={"Date": said(there)})
     kube = client(lambda _: answer)
     await kube.get(JOBS, "data", "load")
     assert abs(kube.clock.now() - there) < NEAR

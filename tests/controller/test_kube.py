@@ -121,7 +121,7 @@ async def test_every_write_names_the_version_that_it_replaces() -> None:
 
     def recording(request: httpx.Request) -> httpx.Response:
         bodies.append((request.method, request.url.path, json.loads(request.content)))
-        return httpx.Response(200, json={"kind": "DurableJob", "metadata": META})
+        return httpx.Response(200, json={"metadata": META})
 
     kube = client(recording)
     await kube.replace(JOBS, {"metadata": META, "status": {}}, "status")
@@ -146,7 +146,7 @@ async def test_a_read_is_a_quorum_read() -> None:
 
     def recording(request: httpx.Request) -> httpx.Response:
         asked.append(str(request.url))
-        return httpx.Response(200, json={"kind": "DurableJob", "metadata": META})
+        return httpx.Response(200, json={"metadata": META})
 
     await client(recording).get(CLUSTER_BACKENDS, None, "prod")
     assert asked == ["http://api.test/apis/durablejob.io/v1alpha1/clusterjobbackends/prod"]
@@ -157,7 +157,7 @@ async def test_all_pages_of_a_list_are_read() -> None:
         token = request.url.params.get("continue")
         items = [{"metadata": {"name": name}} for name in ("ab" if token is None else "c")]
         meta = {} if token else {"continue": "next"}
-        return httpx.Response(200, json={"kind": "JobBackendList", "items": items, "metadata": meta})
+        return httpx.Response(200, json={"items": items, "metadata": meta})
 
     names = [raw["metadata"]["name"] async for raw in client(paging).pages(BACKENDS, None)]
     assert names == ["a", "b", "c"]

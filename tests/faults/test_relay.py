@@ -109,7 +109,7 @@ async def test_lists_come_from_the_past(relay: Relay) -> None:
 
 
 async def test_writes_are_repeated_and_refused(relay: Relay, upstream: Upstream) -> None:
-    relay.fault = Repeating()
+    relay.fault = Repeating(share=1)
     await ask(relay, LIST, "PUT")
     await ask(relay, LIST)
     assert upstream.asked == ["PUT body", "PUT body", "GET "]
