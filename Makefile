@@ -9,7 +9,7 @@ export UV_COMPILE_BYTECODE := 1
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint generate format explore crash crash-double seeded bad bench clean
+.PHONY: help setup demo test lint generate format explore crash crash-double faults seeded bad bench clean
 
 help: ## show this
 	@echo "durablejob: Airflow tasks whose external jobs survive anything"; echo
@@ -37,7 +37,7 @@ test: setup ## all tests, on a real API server, Spark and Airflow
 lint: setup ## ruff, mypy, the layers, generated files
 	@echo "== ruff";            $(RUN) -m ruff check --quiet .
 	@echo "== format";          $(RUN) -m ruff format --check --quiet .
-	@echo "== mypy";            $(RUN) -m mypy --no-error-summary && $(RUN) -m mypy --no-error-summary tests/testbed tests/demo tests/bench tests/e2e tests/crash tests/seeded tests/bad
+	@echo "== mypy";            $(RUN) -m mypy --no-error-summary && $(RUN) -m mypy --no-error-summary tests/testbed tests/demo tests/bench tests/e2e tests/crash tests/faults tests/seeded tests/bad
 	@echo "== layers";          $(VENV)/bin/lint-imports --no-logo
 	@echo "== generated files"; $(RUN) -m durablejob_api.crdgen --check
 	@$(RUN) controller/gate/build.py --check
@@ -62,6 +62,10 @@ crash: setup ## stop the controller at each of its calls, in each story of a job
 crash-double: setup ## the same, stopped a second time some calls later, in 400 cells (the same variables; minutes)
 	@$(RUN) -m tests.testbed build kube
 	@$(RUN) -m tests.crash --double $(call KEPT,crash-double) $(CHOSEN)
+
+faults: setup ## watches, leaders, outages and answers that go wrong around the controller (20 minutes)
+	@$(RUN) -m tests.testbed build kube
+	@$(RUN) -m tests.faults --json build/results/faults.json --logs build/fault-logs
 
 seeded: setup ## plant mistakes in copies of the code, and name the test that notices each (minutes)
 	@$(RUN) -m tests.seeded --json build/results/seeded.json

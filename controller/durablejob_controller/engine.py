@@ -24,7 +24,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from durablejob_api import API_VERSION
 from durablejob_controller import metrics
 from durablejob_controller.backends.registry import Registry
-from durablejob_controller.errors import KubernetesError, KubernetesUnavailable, NotServed
+from durablejob_controller.errors import KubernetesError, KubernetesUnavailable, NotFound, NotServed
 from durablejob_controller.events import EventRecorder
 from durablejob_controller.gate import Gate
 from durablejob_controller.jobs import Jobs
@@ -191,7 +191,10 @@ class Engine:
             self._relist_now.set()
 
     async def _relist(self) -> None:
-        """Take in everything, and drop what is gone: after a 410 the watch lists again, but tells no deletions."""
+        """Take in everything, and drop what is gone: after a 410 the watch lists again, but tells no deletions.
+
+        What a list lacks is asked for by its name (rule 6): a cache that is behind answers from the past.
+        """
         if self._sites is None:
             return
         namespaces: tuple[str | None, ...] = self._settings.namespaces or (None,)
@@ -212,10 +215,9 @@ class Engine:
         if era == self._kube.high_water.era:
             self._sites.listed()
         for uid in backends - seen:
-            await self._sites.remove(uid)
+            await self._sites.drop_if_gone(uid)
         for uid in jobs - seen:
-            self._jobs.remove(uid)
-            self._queue.forget(uid)
+            await self._drop_if_gone(uid)
         counts = Counter(e.job.status.state.value if e.job.status else "Pending" for _, e in self._jobs)
         metrics.JOBS.clear()
         for state, number in counts.items():
@@ -246,6 +248,21 @@ class Engine:
             if path and self._sites is not None and self._sites.recorded:
                 self._kube.high_water.save(Path(path), self._sites.cluster_uid)
             await asyncio.sleep(CHECK_INTERVAL)
+
+    async def _drop_if_gone(self, uid: str) -> None:
+        entry = self._jobs.get(uid)
+        if entry is None:
+            return
+        meta = entry.raw["metadata"]
+        try:
+            raw = await self._kube.get(JOBS, meta["namespace"], meta["name"])
+        except NotFound:
+            raw = None
+        if raw is None or raw["metadata"]["uid"] != uid:
+            self._jobs.remove(uid)
+            self._queue.forget(uid)
+        if raw is not None:
+            self.job_seen(None, raw)
 
     async def _wait_for_crds(self) -> None:
         told = False

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from datetime import UTC, datetime
+from datetime import datetime
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -105,7 +105,7 @@ class Gate:
         for _ in range(SWAPS):
             raw = await self._read(claim)
             job = None if raw is None else parse(raw)[0]
-            answer = grant_start(job, claim, call.nonce, call.driver, _now())
+            answer = grant_start(job, claim, call.nonce, call.driver, self._now())
             if isinstance(answer, Denied):
                 return _verdict("start", "denied", 409, answer.why, claim, call)
             if self._is_held(job):
@@ -115,7 +115,7 @@ class Gate:
             run = await self._listed(job, claim, call) if job is not None else None
             if raw is None or run is None:
                 return _later("the external system does not list this driver under this claim")
-            answer = grant_start(job, claim, call.nonce, call.driver, _now(), run)
+            answer = grant_start(job, claim, call.nonce, call.driver, self._now(), run)
             if not isinstance(answer, Denied) and answer.status and await self._swap(raw, job, answer.status):
                 if self._is_held(job):  # the write's own answer has told it
                     return _later(HELD)
@@ -132,16 +132,19 @@ class Gate:
         for _ in range(SWAPS):
             raw = await self._read(claim)
             job = None if raw is None else parse(raw)[0]
-            status = note_ended(job, claim, call.nonce, call.how, _now(), call.message)
+            status = note_ended(job, claim, call.nonce, call.how, self._now(), call.message)
             if job is not None and raw is not None and is_unrecorded_winner(job, claim):
                 run = await self._listed(job, claim, call)
                 if run is None:
                     return _later("the external system does not list this driver under this claim")
-                await self._swap(raw, job, adopted(job, call.nonce, call.driver, _now(), run))
+                await self._swap(raw, job, adopted(job, call.nonce, call.driver, self._now(), run))
                 continue  # then its end is noted
             if status is None or raw is None or await self._swap(raw, job, status):
                 return _verdict("ended", "noted", 200, call.how.value, claim, call)
         return _later("the DurableJob is changing; come back")
+
+    def _now(self) -> datetime:
+        return self._kube.clock.now().replace(microsecond=0)
 
     async def _read(self, claim: ClaimId) -> Object | None:
         """A live, quorum read; None: it is gone for certain."""
@@ -206,7 +209,3 @@ def _verdict(verb: str, verdict: str, status: int, why: str, claim: ClaimId, cal
 def _later(why: str) -> web.Response:
     metrics.GATE_ANSWERS.labels(verb="start", answer="later").inc()
     return web.Response(status=503, text=why, headers={"Retry-After": "1"})
-
-
-def _now() -> datetime:
-    return datetime.now(UTC).replace(microsecond=0)

@@ -25,6 +25,7 @@ REST_SECONDS = Histogram(
     "rest_client_request_duration_seconds", "Duration of calls to the Kubernetes API", ["verb"], buckets=_FAST,
     registry=REGISTRY,
 )  # fmt: skip
+WATCH_ENDS = Counter("durablejob_watch_ends", "Watches that ended, and were begun anew", registry=REGISTRY)
 BACKEND_SECONDS = Histogram(
     "durablejob_backend_request_duration_seconds", "Duration of calls to external systems", ["backend", "verb"],
     buckets=_FAST, registry=REGISTRY,

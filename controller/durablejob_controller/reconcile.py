@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from durablejob_api import FINALIZER
 from durablejob_api.job import DurableJob
@@ -140,7 +140,7 @@ class Reconciler:
             site = NoSite(Why("InvalidSpec", f"spec: {entry.invalid}"), final=True)
         else:
             site = await self._sites.site(entry)
-        decision = decide(entry.job, site, self._seen(entry), datetime.now(UTC).replace(microsecond=0))
+        decision = decide(entry.job, site, self._seen(entry), self._kube.clock.now().replace(microsecond=0))
         log.debug("%s: %s", entry.job.metadata.name, decision, extra=fields(entry.job))
         return await self._carry_out(uid, entry, decision)
 
@@ -166,7 +166,7 @@ class Reconciler:
     async def _carry_out(self, uid: str, entry: Entry, decision: Decision) -> bool:
         match decision:
             case Wait(seconds=seconds):
-                for pause in (seconds, _until_deadline(entry.job)):
+                for pause in (seconds, _until_deadline(entry.job, self._kube.clock.now())):
                     if pause is not None:
                         self._queue.add_after(uid, pause)
                 return False
@@ -343,10 +343,10 @@ class Reconciler:
             metrics.BACKEND_SECONDS.labels(entry.job.spec.backend_ref.name, "submit").observe(time.monotonic() - began)
 
 
-def _until_deadline(job: DurableJob) -> float | None:
+def _until_deadline(job: DurableJob, now: datetime) -> float | None:
     """Seconds until the attempt's deadline: it passes without anything else happening. None: there is none ahead."""
     current, seconds = job.current, job.spec.active_deadline_seconds
     if seconds is None or current is None or current.reservation is None or current.outcome is not None:
         return None
-    left = (current.reservation.at + timedelta(seconds=seconds) - datetime.now(UTC)).total_seconds()
+    left = (current.reservation.at + timedelta(seconds=seconds) - now).total_seconds()
     return left if left > 0 else None

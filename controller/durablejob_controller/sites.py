@@ -21,7 +21,7 @@ from durablejob_controller.backends.contract import Backend, Probe, Traits
 from durablejob_controller.backends.registry import Registry
 from durablejob_controller.backends.surroundings import GateTokens, Surroundings
 from durablejob_controller.credentials import backend_token
-from durablejob_controller.errors import BackendError, Conflict, InvalidBackend, KubernetesError
+from durablejob_controller.errors import BackendError, Conflict, InvalidBackend, KubernetesError, NotFound
 from durablejob_controller.events import EventRecorder, Transition
 from durablejob_controller.jobs import Address, Jobs, address_of, describe_errors
 from durablejob_controller.jobs import Entry as Known
@@ -116,6 +116,25 @@ class Sites:
         entry = self.entry(job)
         return entry.held if entry is not None else None
 
+    async def drop_if_gone(self, uid: str) -> None:
+        """A list lacks the backend resource of this uid: ask for it by its name, and believe that."""
+        entry = next((e for e in self._entries.values() if e.uid == uid), None)
+        if entry is None:
+            return
+        raw = await self._read(entry.address)
+        if raw is None or raw["metadata"]["uid"] != uid:
+            await self.remove(uid)
+        if raw is not None:
+            await self.put(raw)
+
+    async def _read(self, address: Address) -> Object | None:
+        """The backend resource by a quorum read; None: there is none."""
+        kind, namespace, name = address
+        try:
+            return await self._kube.get(kind_of({"kind": kind}), namespace or None, name)
+        except NotFound:
+            return None
+
     def uids(self) -> set[str]:
         """uids of the backends that are known."""
         return {entry.uid for entry in self._entries.values()}
@@ -192,12 +211,19 @@ class Sites:
     def entry(self, job: DurableJob) -> Entry | None:
         return self._entries.get(address_of(job))
 
+    async def _find(self, address: Address) -> Entry | None:
+        """It is not known, perhaps as the watch is late: that it is missing is the end of a job."""
+        raw = await self._read(address)
+        if raw is not None:
+            await self.put(raw)
+        return self._entries.get(address)
+
     async def site(self, known: Known) -> Site | NoSite:
         """The backend as this job sees it; raises ``KubernetesError`` when that cannot be known now."""
         job, key = known.job, known.key
         ref = job.spec.backend_ref
         namespace = job.metadata.namespace or ""
-        entry = self.entry(job)
+        entry = self.entry(job) or await self._find(address_of(job))
         if entry is None:
             known.missing_since = known.missing_since or time.monotonic()
             absent = reasons.backend_not_found(ref.kind.value, ref.name, namespace)

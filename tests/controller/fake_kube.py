@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from durablejob_controller.clock import Clock
 from durablejob_controller.errors import Conflict, KubernetesError, NotFound
 from durablejob_controller.highwater import HighWater
 from durablejob_controller.kube import JOBS, Kube, Object, Resource
@@ -42,12 +43,15 @@ class FakeKube(Kube):
     watchers: list[Callable[[str, Object], None]] = field(default_factory=list)
     silent: bool = False
     """The watch tells nothing: it hangs, or is behind."""
+    behind: bool = False
+    """Lists are from a time when there was nothing."""
     hanging: bool = False
     """No call returns."""
 
     def __post_init__(self) -> None:
         self._serial = itertools.count(1)
         self.high_water = HighWater()
+        self.clock = Clock()
 
     async def aclose(self) -> None:
         """Nothing to close."""
@@ -106,7 +110,7 @@ class FakeKube(Kube):
         await self._meet("list", resource, "")
         self.high_water.answered(asked, next(self._serial))
         for (plural, where, _), raw in sorted(self.objects.items()):
-            if plural == resource.plural and namespace in (None, where):
+            if plural == resource.plural and namespace in (None, where) and not self.behind:
                 yield {part: value for part, value in copy.deepcopy(raw).items() if part not in ("kind", "apiVersion")}
 
     async def check(self, namespace: str | None) -> None:

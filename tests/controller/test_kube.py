@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 
 import httpx
@@ -19,6 +20,7 @@ from durablejob_controller.errors import (
     Refused,
 )
 from durablejob_controller.kube import BACKENDS, CLUSTER_BACKENDS, JOBS, Kube, is_newer, load_configuration
+from tests.backends.faulty_server import faulty
 
 Answering = Callable[[httpx.Request], httpx.Response]
 META = {"name": "load", "namespace": "data", "uid": "u", "resourceVersion": "7"}
@@ -59,6 +61,8 @@ def status(code: int, reason: str, message: str = "words") -> httpx.Response:
         (httpx.Response(200, text="<html>please log in</html>"), KubernetesUnavailable),
         (httpx.Response(200, text='{"kind": "Durab'), KubernetesUnavailable),
         (httpx.Response(200, json=["a list"]), KubernetesUnavailable),
+        (httpx.Response(200, json={}), KubernetesUnavailable),
+        (httpx.Response(200, text="[" * 100_000), KubernetesUnavailable),
     ],
 )
 async def test_each_answer_has_its_error(answer: httpx.Response, error: type[Exception]) -> None:
@@ -152,10 +156,30 @@ async def test_all_pages_of_a_list_are_read() -> None:
     def paging(request: httpx.Request) -> httpx.Response:
         token = request.url.params.get("continue")
         items = [{"metadata": {"name": name}} for name in ("ab" if token is None else "c")]
-        return httpx.Response(200, json={"items": items, "metadata": {} if token else {"continue": "next"}})
+        meta = {} if token else {"continue": "next"}
+        return httpx.Response(200, json={"items": items, "metadata": meta})
 
     names = [raw["metadata"]["name"] async for raw in client(paging).pages(BACKENDS, None)]
     assert names == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("page", [{}, {"kind": "Status"}, {"kind": "DurableJobList", "items": None}])
+async def test_what_is_not_a_list_is_not_an_empty_list(page: dict[str, object]) -> None:
+    with pytest.raises(KubernetesUnavailable):
+        _ = [raw async for raw in client(lambda _: httpx.Response(200, json=page)).pages(JOBS, None)]
+
+
+@pytest.mark.parametrize("kind", ["an endless body", "a byte a second", "half a body", "silence"])
+async def test_no_answer_is_waited_for_or_read_for_ever(kind: str) -> None:
+    async with faulty(kind) as server:
+        configuration = kubernetes_client.Configuration()
+        configuration.host = server.url
+        kube = Kube(configuration, timeout=1)
+        began = time.monotonic()
+        with pytest.raises(KubernetesUnavailable):
+            await kube.get(JOBS, "data", "load")
+        assert time.monotonic() - began < 5
+        await kube.aclose()
 
 
 @pytest.mark.parametrize(("new", "old", "newer"), [("10", "9", True), ("9", "10", False), ("9", "9", False)])

@@ -1,4 +1,4 @@
-"""In the controller's process: tells each outbound call, and crashes at those that were chosen.
+"""In the controller's process: tells each outbound call, and crashes (or stops) at those that were chosen.
 
 All calls of the controller (to the API server, and to external systems) are made with httpx and pass
 ``AsyncHTTPTransport.handle_async_request``: that is the one place. (kopf's watch only reads.)
@@ -42,6 +42,8 @@ class How(StrEnum):
 
     KILL = "SIGKILL"
     RESET = "reset"
+    STOP = "SIGSTOP"
+    """The process stops there, until somebody continues it; then it goes on as if nothing had been."""
 
 
 class Since(StrEnum):
@@ -155,6 +157,8 @@ class Hook:
         await response.aread()
         if crash.moment is Moment.ACCEPTED:
             self._strike(crash, name, httpx.ReadError("the crash suite resets the connection"))
+        if crash.how is How.STOP:
+            return response
         self._notes.fire(name)
         self._dying = True
         asyncio.get_running_loop().call_later(ANSWERED_FOR, _die)
@@ -173,9 +177,13 @@ class Hook:
 
     def _strike(self, crash: Crash, name: str, error: httpx.TransportError) -> None:
         self._notes.fire(name)
-        if crash.how is How.KILL:
-            _die()
-        raise error
+        match crash.how:
+            case How.KILL:
+                _die()
+            case How.STOP:
+                os.kill(os.getpid(), signal.SIGSTOP)
+            case How.RESET:
+                raise error
 
 
 def touching(request: httpx.Request) -> httpx.Request:

@@ -69,6 +69,8 @@ class Master:
     def __init__(self) -> None:
         self.drivers: dict[str, Driver] = {}
         self.url = ""
+        self.retained: int | None = None
+        """So many drivers that have ended are remembered (spark.deploy.retainedDrivers; None: all)."""
         self.loop: asyncio.AbstractEventLoop | None = None
         """Where it lives."""
         self._serial = itertools.count(1)
@@ -93,6 +95,7 @@ class Master:
         return app
 
     async def _json(self, _: web.Request) -> web.Response:
+        self._forget()
         known = [driver for driver in self.drivers.values() if not driver.forgotten]
         state = {"url": "spark://stand-in:7077", "status": "ALIVE", "workers": []}
         lists = {
@@ -117,7 +120,14 @@ class Master:
             driver.task = asyncio.ensure_future(self._run(driver))
         return _answer("CreateSubmissionResponse", success=True, submissionId=driver.id)
 
+    def _forget(self) -> None:
+        if self.retained is not None:
+            over = [driver for driver in self.drivers.values() if not driver.active and not driver.forgotten]
+            for driver in over[: max(0, len(over) - self.retained)]:
+                driver.forgotten = True
+
     async def _status(self, request: web.Request) -> web.Response:
+        self._forget()
         driver = self.drivers.get(request.match_info["id"])
         if driver is None or driver.forgotten:
             return _answer("SubmissionStatusResponse", success=False)

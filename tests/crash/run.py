@@ -13,22 +13,15 @@ import signal
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from typing import Any
 
-from kubernetes import client as kubernetes_client
-from kubernetes.client import ApiException
-
-from durablejob_api import API_VERSION, FINALIZER, GROUP, VERSION
-from durablejob_api.names import attempt_key
 from tests.crash.bench import Bench
 from tests.crash.cell import Cell, Result
 from tests.crash.hook import Crash, How, Notes
-from tests.crash.stories import When
+from tests.crash.life import Life, Place
 from tests.crash.systems import Object, System
 from tests.crash.zygote import gone
 from tests.testbed.process import Identity
 
-TERMINAL = ("Succeeded", "Failed", "Cancelled", "Lost")
 PATIENCE = 60.0
 """Seconds from the last crash to the right end, at most."""
 LOOK = 0.1
@@ -65,26 +58,23 @@ class _Run:
         self.folder = bench.site.folder / self.namespace
         self.folder.mkdir()
         self.notes = Notes(self.folder)
-        self._core = kubernetes_client.CoreV1Api(bench.api)
-        self._objects = kubernetes_client.CustomObjectsApi(bench.api)
+        self._place = Place(bench.api, namespace)
+        self._life = Life(self._place, cell.story, system, "job")
         self._listen = bench.free_ports(2)
         self._controller: Identity | None = None
         self._killed = 0
         """How often a controller has ended."""
-        self._seen: dict[str, Any] = {}
-        self._key = ""
-        self._wished = False
 
     def __enter__(self) -> _Run:
-        self._core.create_namespace({"metadata": {"name": self.namespace}})
-        self._create("jobbackends", "JobBackend", {"name": "here"}, self.system.backend())
+        self._place.make()
+        self._place.create("jobbackends", "JobBackend", {"name": "here"}, self.system.backend())
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._controller is not None:
             self._controller.send(signal.SIGKILL)
-        if self._key:
-            self.system.clear(self._key)
+        if self._life.key:
+            self.system.clear(self._life.key)
 
     # --- the story ---------------------------------------------------------------------------------------
 
@@ -93,7 +83,8 @@ class _Run:
         self._start(self.cell.crashes)
         with contextlib.suppress(TimeoutError):
             self._wait_for_calm()
-            self._submit()
+            self.notes.job_comes()
+            self._life.submit()
             self._live()
         self.result.early, self.result.late = self.notes.calls()
         self._judge()
@@ -103,8 +94,8 @@ class _Run:
     def _log(self) -> str:
         with contextlib.suppress(OSError):
             said = (self.folder / "controller.log").read_text(errors="replace")
-            job = json.dumps(self._get("durablejobs", "job"), indent=1)
-            return f"{said}\n== job\n{job}\n== external system\n{self.system.evidence(self._key)}"
+            job = json.dumps(self._job(), indent=1)
+            return f"{said}\n== job\n{job}\n== external system\n{self.system.evidence(self._life.key)}"
         return ""
 
     def _start(self, crashes: Sequence[Crash]) -> None:
@@ -121,30 +112,20 @@ class _Run:
     def _wait_for_calm(self) -> None:
         """Until the backend was probed, so that the calls of the beginning are told from those of the job."""
         for _ in self._looks():
-            backend = self._get("jobbackends", "here")
+            backend = self._place.get("jobbackends", "here")
             if backend is not None and (backend.get("status") or {}).get("conditions"):
                 return
-
-    def _submit(self) -> None:
-        spec = {
-            "backendRef": {"name": "here", "type": self.system.type},
-            "ttlSecondsAfterFinished": self.cell.story.ttl,
-            **self.system.work(self.cell.story),
-        }
-        self.notes.job_comes()
-        made = self._create("durablejobs", "DurableJob", {"name": "job", "finalizers": [FINALIZER]}, spec)
-        self._key = attempt_key(made["metadata"]["uid"], 1)
 
     def _live(self) -> None:
         """Until the end has come, the crashes have happened, and nothing moves any more."""
         for fired in self._looks():
-            job = self._get("durablejobs", "job")
-            self._note(job)
-            self._wish(job)
-            if self._is_over(job) and len(fired) == len(self.cell.crashes):
+            job = self._job()
+            self._life.note(job)
+            self._life.wish(job)
+            if self._life.is_over(job) and len(fired) == len(self.cell.crashes):
                 if self.result.recovery is None:
                     self.result.recovery = max(0.0, time.time() - fired[-1]) if fired else 0.0
-                if not self.system.left(self._key):
+                if not self._life.left():
                     break
         time.sleep(STAYS)
 
@@ -171,76 +152,16 @@ class _Run:
             self._start(self.cell.crashes[len(fired) :])
         return fired
 
-    def _wish(self, job: Object | None) -> None:
-        story = self.cell.story
-        if self._wished or story.wish is None or not self._is_due(job, story.when):
-            return
-        if story.wish in ("remove", "strip"):
-            getattr(self.system, story.wish)(self._key)
-        elif story.wish == "delete":
-            self._objects.delete_namespaced_custom_object(GROUP, VERSION, self.namespace, "durablejobs", "job")
-        else:
-            body = {"spec": {"cancel": {"attempt": 1, "cause": "User"}}}
-            self._objects.patch_namespaced_custom_object(GROUP, VERSION, self.namespace, "durablejobs", "job", body)
-        self._wished = True
-
-    def _is_due(self, job: Object | None, when: When) -> bool:
-        if when is When.ACCEPTED:
-            return self.system.accepted(self._key)
-        if when is When.STARTED:
-            return self.system.starts(self._key) > 0
-        state = ((job or {}).get("status") or {}).get("state")
-        return state == ("Submitted" if when is When.SUBMITTED else "Running")
-
     # --- what is seen ------------------------------------------------------------------------------------
 
-    def _is_over(self, job: Object | None) -> bool:
-        if self.cell.story.state is None:
-            return job is None
-        return job is not None and (job.get("status") or {}).get("state") in TERMINAL
-
-    def _note(self, job: Object | None) -> None:
-        """External ID and terminal state, once there, never change."""
-        status = (job or {}).get("status") or {}
-        outcome = (status.get("current") or {}).get("outcome")
-        for what, value in (("external ID", status.get("externalID")), ("outcome", outcome)):
-            known = self._seen.get(what)
-            if known is not None and job is not None and value != known:
-                self.result.blame("end", f"{what} changed from {known} to {value}")
-            if value is not None:
-                self._seen[what] = value
-        if status:
-            self._seen["reason"] = (status.get("current") or {}).get("reason")
-
     def _judge(self) -> None:
-        story, result = self.cell.story, self.result
-        job = self._get("durablejobs", "job")
-        self._note(job)
-        starts = self.system.starts(self._key)
-        if starts > 1:
-            result.blame("duplicate", f"the program was started {starts} times")
-        elif starts != story.starts:
-            result.blame("end", f"the program was started {starts} times, not {story.starts}")
-        if not self._is_over(job):
-            result.blame("stuck", f"after {PATIENCE:g} s: {json.dumps((job or {}).get('status'))}")
-        elif story.state is not None and (self._seen["outcome"], self._seen["reason"]) != (story.state, story.reason):
-            result.blame("end", f"ended {self._seen['outcome']} ({self._seen['reason']})")
-        if left := self.system.left(self._key):
-            result.blame("orphan", f"left: {left}")
+        job = self._job()
+        self._life.note(job)
+        for kind, words in self._life.judge(job):
+            self.result.blame(kind, words)
         fired = self.notes.fired()
         if len(fired) < len(self.cell.crashes):
-            result.blame("unfired", f"not made: {self.cell.crashes[len(fired)]}")
+            self.result.blame("unfired", f"not made: {self.cell.crashes[len(fired)]}")
 
-    def _get(self, plural: str, name: str) -> Object | None:
-        try:
-            found: Object = self._objects.get_namespaced_custom_object(GROUP, VERSION, self.namespace, plural, name)
-        except ApiException as error:
-            if error.status == 404:
-                return None
-            raise
-        return found
-
-    def _create(self, plural: str, kind: str, meta: Object, spec: Object) -> Object:
-        body = {"apiVersion": API_VERSION, "kind": kind, "metadata": meta, "spec": spec}
-        made: Object = self._objects.create_namespaced_custom_object(GROUP, VERSION, self.namespace, plural, body)
-        return made
+    def _job(self) -> Object | None:
+        return self._place.get("durablejobs", self._life.name)

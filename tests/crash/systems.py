@@ -79,8 +79,7 @@ class SparkSystem:
         return len(self._master.starts(key))
 
     def left(self, key: str) -> list[str]:
-        del key  # the cluster is this cell's own
-        return [str(driver.record()) for driver in self._master.active()]
+        return [str(driver.record()) for driver in self._master.active() if driver.key == key]
 
     def remove(self, key: str) -> None:
         for driver in self._master.starts(key):

@@ -19,7 +19,7 @@ import pytest
 
 from durablejob_api.names import attempt_key
 from tests import conftest
-from tests.crash.hook import How, Moment, Plan
+from tests.crash.hook import Crash, How, Moment, Since
 from tests.crash.master import Yard
 from tests.crash.zygote import Zygote
 from tests.e2e.cued_master import CuedMaster
@@ -96,7 +96,7 @@ class Scene:
     """Attempt keys, by the jobs' names."""
     ports: list[int] = field(default_factory=lambda: sites.free_ports(2))
 
-    def start(self, plan: Plan | None = None) -> None:
+    def start(self, *crashes: Crash) -> None:
         gate, health = self.ports
         arguments = [
             "--kubeconfig", str(self.town.cluster.kubeconfig), "--namespaces", self.namespace,
@@ -107,7 +107,7 @@ class Scene:
         ]  # fmt: skip
         if self.remembers:
             arguments += ["--high-water-file", str(self.folder / "high-water")]
-        self.controller = self.town.zygote.controller(arguments, self.folder, plan)
+        self.controller = self.town.zygote.controller(arguments, self.folder, crashes)
 
     def kill(self) -> None:
         if self.controller is not None:
@@ -183,7 +183,7 @@ def has_claim(its: Scene, name: str) -> bool:
 
 def in_every_stage(its: Scene) -> Path:
     """Jobs in every stage; the controller has died at the activation of a Job; returns the backup."""
-    its.start(Plan("PATCH jobs", Moment.BEFORE, How.KILL, nth=2))
+    its.start(Crash("PATCH jobs", Moment.BEFORE, How.KILL, nth=2, since=Since.START))
     backends(its)
     for system in (SPARK, JOBS):
         its.submit(f"{system}-running", work(system, "wait-succeed", seconds=12))

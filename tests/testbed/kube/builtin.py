@@ -72,7 +72,7 @@ class BuiltCluster(Cluster):
 
     def start(self) -> None:
         """Start everything; return when the API is ready and has the namespace `default`."""
-        self._start_etcd()
+        self.start_etcd()
         self.start_apiserver()
         self._start_controllers()
 
@@ -116,15 +116,23 @@ class BuiltCluster(Cluster):
             client.kill(tree=True)
         self._clients.clear()
         self.stop_apiserver()
-        if self._etcd is not None:
-            self._etcd.kill(tree=True)
+        self.stop_etcd()
         shutil.rmtree(self.scratch / "etcd")
         shutil.copytree(backup, self.scratch / "etcd")
-        self._start_etcd()
+        self.start_etcd()
         self.start_apiserver()
         self._start_controllers()
 
-    def _start_etcd(self) -> None:
+    def stop_etcd(self) -> None:
+        """SIGKILL etcd; what it has written stays, as the machine has not crashed."""
+        if self._etcd is not None:
+            self._etcd.kill(tree=True)
+            self._etcd = None
+
+    def start_etcd(self) -> None:
+        """Start etcd (again, on the same ports and data) and wait until it is healthy."""
+        if self._etcd is not None:
+            return
         client, peer = f"http://127.0.0.1:{self._etcd_port}", f"http://127.0.0.1:{self._peer_port}"
         command: list[Part] = [self._bin / "etcd", "--data-dir=etcd", "--log-level=warn"]
         command += [f"--listen-client-urls={client}", f"--advertise-client-urls={client}"]
