@@ -21,10 +21,10 @@ from urllib3.exceptions import HTTPError
 
 from tests.crash.bench import Bench
 from tests.crash.hook import Crash
-from tests.crash.life import Life, Object, Place
+from tests.crash.life import Life, Place
 from tests.crash.master import Master
 from tests.crash.stories import JOBS, SPARK, Story
-from tests.crash.systems import JobSystem, SparkSystem
+from tests.crash.systems import JobSystem, Object, SparkSystem
 from tests.faults.relay import Relay, Service, kubeconfig, to_kube
 from tests.testbed.process import Identity
 
