@@ -38,7 +38,7 @@ DOUBLES = 400
 INTERRUPTED = 130
 
 
-class Session:
+class Lab:
     """One run of the command. The systems are started when the first cell needs them."""
 
     def __init__(self, stack: ExitStack, book: Book, logs: Path | None) -> None:
@@ -118,11 +118,9 @@ def figures(results: Sequence[Result]) -> dict[str, Any]:
     return {**suite.Tally.of(results).figures(), "systems": systems}
 
 
-def examine(session: Session, options: argparse.Namespace) -> tuple[dict[str, Any], bool]:
+def examine(lab: Lab, options: argparse.Namespace) -> tuple[dict[str, Any], bool]:
     """Find all results that are asked for; returns the figures, and whether all is well."""
-    traces = session.results(
-        tracing(options.only, options.double), partial(suite.Progress, what="runs without a crash")
-    )
+    traces = lab.results(tracing(options.only, options.double), partial(suite.Progress, what="runs without a crash"))
     strays = [trace for trace in traces if trace.wrong]
     for trace in strays:
         print(f"WRONG without any crash: {trace.cell.name}: {trace.wrong}\n{trace.log[-3000:]}")
@@ -140,10 +138,8 @@ def examine(session: Session, options: argparse.Namespace) -> tuple[dict[str, An
         cells = matrix.doubles(cells, options.cells or DOUBLES)
     chosen = [cell for cell in cells if options.only in cell.name]
     chosen = matrix.sample(chosen, options.cells) if options.cells else chosen
-    print(
-        f"crash: {len(cells)} cells in all, {len(chosen)} chosen, {session.known(chosen)} finished before", flush=True
-    )
-    results = session.results(chosen, suite.Progress)
+    print(f"crash: {len(cells)} cells in all, {len(chosen)} chosen, {lab.known(chosen)} finished before", flush=True)
+    results = lab.results(chosen, suite.Progress)
     table(results)
     found = figures(results)
     found |= {"complete": len(chosen) == len(cells) and not options.only, "only_by_chance": chance}
@@ -175,7 +171,7 @@ def main() -> int:
         shutil.rmtree(options.logs, ignore_errors=True)
     try:
         with ExitStack() as stack:
-            found, well = examine(Session(stack, book, options.logs), options)
+            found, well = examine(Lab(stack, book, options.logs), options)
     except KeyboardInterrupt:
         print(f"crash: interrupted; {len(book)} results are kept, the same command goes on from there", flush=True)
         return INTERRUPTED
