@@ -109,6 +109,7 @@ class Kube:
     def __init__(self, configuration: kubernetes_client.Configuration, timeout: float = 10.0) -> None:
         self.high_water = HighWater()
         self._configuration = configuration
+        self._timeout = timeout
         self._client = httpx.AsyncClient(
             base_url=configuration.host,
             verify=_tls(configuration),
@@ -121,6 +122,10 @@ class Kube:
 
     async def aclose(self) -> None:
         await self._client.aclose()
+
+    def apart(self) -> Kube:
+        """Another client for the same API server: what waits for its connections does not wait for these."""
+        return Kube(self._configuration, self._timeout)
 
     async def get(self, resource: Resource, namespace: str | None, name: str) -> Object:
         """A quorum read: no resourceVersion is sent, so that the answer is not from a stale cache."""
