@@ -62,6 +62,8 @@ class Engine:
         self._tasks: list[asyncio.Task[None]] = []
         self._runners: list[web.AppRunner] = []
         self._elector: Elector | None = None
+        self._electing: Kube | None = None
+        """The lease has connections of its own: hundreds of status writes at once must not cost the leadership."""
         self._listed = False
         self._stopping = False
         self._relist_now = asyncio.Event()
@@ -95,9 +97,9 @@ class Engine:
         self._spawn(Sweeper(self._kube, self._jobs, sites, self._settings).run(), "sweep")
         self._spawn(self._check_for_ever(), "high water")
         if self._settings.elect:
-            own = self._settings
+            own, self._electing = self._settings, self._kube.apart()
             self._elector = Elector(
-                self._kube, own.own_namespace, own.lease_name, own.identity, own.lease_duration, self._lead
+                self._electing, own.own_namespace, own.lease_name, own.identity, own.lease_duration, self._lead
             )
             self._spawn(self._elector.run(), "elector")
         else:
@@ -119,6 +121,8 @@ class Engine:
             await self._sites.aclose()
         for runner in self._runners:
             await runner.cleanup()
+        if self._electing is not None:
+            await self._electing.aclose()
         await self._kube.aclose()
 
     def _spawn(self, coroutine: Coroutine[None, None, None], name: str) -> None:

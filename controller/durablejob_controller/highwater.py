@@ -41,6 +41,9 @@ class HighWater:
         self.era = 0
         """Restores that were noticed; what was asked before one is not compared with what is known after."""
 
+        self._from_file = False
+        """Nothing was seen since the file was read, which may be months old: any leap is possible."""
+
     def ask(self) -> Asked:
         """Call it before a request is sent, and ``answered`` with what it returns."""
         return Asked(self.mark, self.era)
@@ -51,7 +54,9 @@ class HighWater:
         if asked.era != self.era or not text.isdecimal():  # they are numbers in every real API server
             return
         found = int(text)
-        if asked.mark and (found < asked.mark or found - asked.mark > LEAP):
+        leapt = found - asked.mark > LEAP and not self._from_file
+        self._from_file = False
+        if asked.mark and (found < asked.mark or leapt):
             self._go_back(found)
         else:
             self.mark = max(self.mark, found)
@@ -80,7 +85,7 @@ class HighWater:
         except (OSError, ValueError, TypeError, KeyError) as error:
             log.warning("%s is not usable, a restore of etcd before this start is not noticed: %s", path, error)
             return
-        self.mark = max(self.mark, mark)
+        self.mark, self._from_file = max(self.mark, mark), True
 
     def save(self, path: Path, cluster: str) -> None:
         """Write it down, whole or not at all."""

@@ -129,6 +129,10 @@ class Kube:
     async def aclose(self) -> None:
         await self._client.aclose()
 
+    def apart(self) -> Kube:
+        """Another client for the same API server: what waits for its connections does not wait for these."""
+        return Kube(self._configuration, self._timeout)
+
     async def get(self, resource: Resource, namespace: str | None, name: str) -> Object:
         """A quorum read: no resourceVersion is sent, so that the answer is not from a stale cache."""
         return _object(await self.call("GET", resource.path(namespace, name)))

@@ -48,6 +48,8 @@ class Sites:
         events: EventRecorder,
     ) -> None:  # fmt: skip
         self._kube = kube
+        self._for_backends = kube.apart()
+        """However many backends of this cluster there are, and however slow: the engine's own calls do not wait."""
         self._registry = registry
         self._settings = settings
         self._tokens = tokens
@@ -151,6 +153,7 @@ class Sites:
     async def aclose(self) -> None:
         for entry in self._entries.values():
             await entry.stop()
+        await self._for_backends.aclose()
 
     def _wake(self, entry: Entry) -> None:
         for uid in self._jobs.users(entry.address):
@@ -194,7 +197,7 @@ class Sites:
             gate_token=self._tokens,
             token=token,
             timeout=self._settings.request_timeout,
-            kubernetes=self._kube,
+            kubernetes=self._for_backends,
             namespace=resource.metadata.namespace,
         )
         backend = self._registry.plugin(resource.spec).make(resource.spec, surroundings)

@@ -14,8 +14,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+import httpx
 
 from durablejob_controller.errors import KubernetesError, NotFound, Refused
 from durablejob_controller.kube import BACKENDS, JOBS, MERGE_PATCH, Kube, Resource, load_configuration
@@ -32,6 +35,8 @@ CRD = Resource("/apis/apiextensions.k8s.io/v1", "customresourcedefinitions", nam
 PLURALS = {"durablejobs": JOBS, "jobbackends": BACKENDS}
 AT_ONCE = 12
 """Requests at the same time."""
+BACKLOG = 200
+"""Jobs in the controller's queue beyond which nothing is created for a moment: its speed is the benchmark's matter."""
 GOOD_EVERY = 40
 """A good job after so many bad objects."""
 VERDICT_BOUND = 60.0
@@ -138,12 +143,11 @@ class Flood:
         self._say = say
         self._generator = Generator(seed)
         self._kube = Kube(load_configuration(str(where.cluster.kubeconfig), None), timeout=60)
-        self._made: dict[tuple[str, str], float] = {}
-        """When (monotonic) each was made, by plural and name."""
-        self._good: dict[str, float] = {}
+        self._made: set[tuple[str, str]] = set()
+        """Plural and name of what was accepted."""
+        self._good: set[str] = set()
         self._stored: set[str] = set()
         self._parked: set[str] = set()
-        self._over = False
         process = where.controller.process
         assert process is not None
         self._process = process
@@ -152,15 +156,12 @@ class Flood:
         """Create so many of each, judge, delete."""
         self._remember("before")
         began = time.monotonic()
-        watching = asyncio.create_task(self._watch())
         try:
             await self._create(list(self._generator.objects(count)))
             await self._store([self._generator.stored() for _ in range(stored)])
             self.report.seconds["creating"] = self._since(began)
             await self._until_told()
             self.report.seconds["all told"] = self._since(began)
-            self._over = True
-            await watching
             await self._verdicts()
             self._remember("all there")
             await self._delete()
@@ -169,7 +170,6 @@ class Flood:
             self.report.memory_mb["peak"] = self._memory("VmHWM")
             self._look_at_the_process()
         finally:
-            watching.cancel()
             await self._kube.aclose()
         return self.report
 
@@ -180,6 +180,8 @@ class Flood:
 
         async def one(number: int, plural: str, body: Json) -> None:
             async with gate:
+                if number % 50 == 0:
+                    await self._wait_for_the_queue()
                 if number % GOOD_EVERY == 0:
                     await self._good_job(number // GOOD_EVERY)
                 await self._post(plural, body)
@@ -187,6 +189,16 @@ class Flood:
                     self._say(f"{number + 1} of {len(objects)} made, {self.report.refused} of them refused")
 
         await asyncio.gather(*(one(number, plural, body) for number, (plural, body) in enumerate(objects)))
+
+    async def _wait_for_the_queue(self) -> None:
+        deadline = time.monotonic() + VERDICT_BOUND
+        while time.monotonic() < deadline:
+            try:
+                if await asyncio.to_thread(self._where.controller.metric, "workqueue_depth") <= BACKLOG:
+                    return
+            except httpx.HTTPError as error:
+                self._say(f"the controller's metrics: {type(error).__name__}")
+            await asyncio.sleep(0.5)
 
     async def _post(self, plural: str, body: Json) -> bool:
         self.report.objects += 1
@@ -202,7 +214,7 @@ class Flood:
             self.report.refused += 1
             return False
         self.report.accepted += 1
-        self._made[plural, name] = time.monotonic()
+        self._made.add((plural, name))
         return True
 
     async def _good_job(self, number: int) -> None:
@@ -211,7 +223,7 @@ class Flood:
         spec = GOOD_JOBS[number % len(GOOD_JOBS)]
         body = {"apiVersion": "durablejob.io/v1alpha1", "kind": "DurableJob", "metadata": meta, "spec": spec}
         await self._kube.create(JOBS, self._where.namespace, body)
-        self._good[name] = time.monotonic()
+        self._good.add(name)
         self.report.good += 1
 
     async def _store(self, objects: Sequence[tuple[str, Json]]) -> None:
@@ -270,43 +282,25 @@ class Flood:
                 found.append((plural, raw))
         return found
 
-    async def _watch(self) -> None:
-        """Note how long each took to be told, and each good job to its end."""
-        told: set[tuple[str, str]] = set()
-        while True:
-            now = time.monotonic()
-            for plural, raw in await self._list():
-                key = (plural, raw["metadata"]["name"])
-                if key in self._made and key not in told and (is_told(raw) or key[1] in self._parked):
-                    told.add(key)
-                    self.report.slowest_verdict = max(self.report.slowest_verdict, now - self._made[key])
-                if key[1] in self._good and (raw.get("status") or {}).get("state") in TERMINAL:
-                    took = now - self._good.pop(key[1])
-                    self.report.slowest_good = max(self.report.slowest_good, took)
-                    if raw["status"]["state"] != "Succeeded" or took > GOOD_BOUND:
-                        self.report.stalls.append(f"{key[1]}: {raw['status']['state']} after {took:.0f} s")
-            for key, made in self._made.items():
-                if key not in told and now - made > VERDICT_BOUND:
-                    told.add(key)
-                    self.report.stalls.append(f"{key[0]} {key[1]}: nothing is said after {VERDICT_BOUND:.0f} s")
-            if self._over or (len(told) == len(self._made) and not self._good and self.report.seconds):
-                return
-            await asyncio.sleep(max(1.0, len(self._made) / 1000))
-
     async def _until_told(self) -> None:
-        deadline = time.monotonic() + max(VERDICT_BOUND, GOOD_BOUND) + 15
-        while time.monotonic() < deadline:
+        """Until every object is told and every good job has ended; what is not by then has stalled."""
+        deadline = time.monotonic() + VERDICT_BOUND + GOOD_BOUND
+        while True:
             await self._look_for_parked()
-            rest = [
-                key
-                for key, raw in await self._by_name()
-                if key in self._made and not is_told(raw) and key[1] not in self._parked
-            ]
-            if not rest and not self._good:
+            found = await self._by_name()
+            rest = [name for name, raw in found if name in self._made and not self._is_told(name, raw)]
+            late = [name for (_, name), raw in found if name in self._good and not has_ended(raw)]
+            if not rest and not late:
                 return
-            self._say(f"{len(rest)} not told yet, {len(self._good)} good jobs under way")
-            await asyncio.sleep(2)
-        self.report.stalls += [f"{name}: a good job has not ended" for name in self._good]
+            if time.monotonic() > deadline:
+                self.report.stalls += [f"{plural} {name}: nothing is said" for plural, name in rest]
+                self.report.stalls += [f"good job {name} has not ended" for name in late]
+                return
+            self._say(f"{len(rest)} not told yet, {len(late)} good jobs under way")
+            await asyncio.sleep(max(1.0, len(found) / 1000))
+
+    def _is_told(self, key: tuple[str, str], raw: Json) -> bool:
+        return is_told(raw) or key[1] in self._parked
 
     async def _look_for_parked(self) -> None:
         """Those that were stored against today's rules may be told by an event only."""
@@ -318,20 +312,34 @@ class Flood:
         return [((plural, raw["metadata"]["name"]), raw) for plural, raw in await self._list()]
 
     async def _verdicts(self) -> None:
-        for (plural, name), raw in await self._by_name():
-            if (plural, name) not in self._made:
-                continue
+        """Count them, and how long each took, by the objects' own times (whole seconds)."""
+        for key, raw in await self._by_name():
             status = raw.get("status") or {}
-            if plural == "jobbackends":
-                condition = (status.get("conditions") or [{}])[0]
-                self.report.backends[f"{condition.get('status')} {condition.get('reason')}"] += 1
+            if key[1] in self._good:
+                self._judge_good(key[1], raw)
+            if key not in self._made:
                 continue
-            if name in self._parked and not is_told(raw):
-                self.report.parked += 1
+            if not is_told(raw):
+                self.report.parked += key[1] in self._parked
                 self.report.verdicts["(parked: the API server refuses every write)"] += 1
                 continue
-            current = status.get("current") if isinstance(status.get("current"), dict) else {}
-            self.report.verdicts[f"{status.get('state')} {(current or {}).get('reason')}"] += 1
+            conditions = status["conditions"]
+            took = min(seconds(raw, condition["lastTransitionTime"]) for condition in conditions)
+            self.report.slowest_verdict = max(self.report.slowest_verdict, took)
+            if took > VERDICT_BOUND:
+                self.report.stalls.append(f"{key[0]} {key[1]}: nothing was said for {took:.0f} s")
+            if key[0] == "jobbackends":
+                self.report.backends[f"{conditions[0]['status']} {conditions[0]['reason']}"] += 1
+            else:
+                self.report.verdicts[f"{status.get('state')} {status['current'].get('reason')}"] += 1
+
+    def _judge_good(self, name: str, raw: Json) -> None:
+        if not has_ended(raw):
+            return  # it has stalled, which was said
+        took, state = seconds(raw, raw["status"]["current"]["finishedAt"]), raw["status"]["state"]
+        self.report.slowest_good = max(self.report.slowest_good, took)
+        if state != "Succeeded" or took > GOOD_BOUND:
+            self.report.stalls.append(f"good job {name}: {state} after {took:.0f} s")
 
     async def _delete(self) -> None:
         began, total = time.monotonic(), len(await self._list())
@@ -390,6 +398,17 @@ class Flood:
     @staticmethod
     def _since(began: float) -> float:
         return round(time.monotonic() - began, 1)
+
+
+def seconds(raw: Json, until: str) -> float:
+    """From its creation."""
+    return (
+        datetime.fromisoformat(until) - datetime.fromisoformat(raw["metadata"]["creationTimestamp"])
+    ).total_seconds()
+
+
+def has_ended(raw: Json) -> bool:
+    return (raw.get("status") or {}).get("state") in TERMINAL
 
 
 def is_told(raw: Json) -> bool:

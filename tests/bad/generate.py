@@ -20,7 +20,7 @@ Json = Any
 CRDS = Path(__file__).parents[2] / "crds"
 FINALIZER = "durablejob.io/external-job"
 FREE = "x-kubernetes-preserve-unknown-fields"
-HUGE = 0.01
+HUGE = 0.005
 """Share of the objects that are as large as their schema allows (but smaller than what etcd takes)."""
 
 

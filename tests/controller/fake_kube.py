@@ -56,6 +56,10 @@ class FakeKube(Kube):
     async def aclose(self) -> None:
         """Nothing to close."""
 
+    def apart(self) -> FakeKube:
+        """There are no connections to share."""
+        return self
+
     # --- for tests --------------------------------------------------------------------------------------
 
     def add(self, resource: Resource, raw: Object) -> Object:

@@ -82,6 +82,17 @@ def test_the_mark_outlives_the_process_in_a_file(tmp_path: Path) -> None:
     assert told == [(9, 8)]
 
 
+def test_a_leap_since_the_file_was_written_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "high-water"
+    at(9)[0].save(path, "cluster-1")
+    water, told = at(0)
+    water.load(path, "cluster-1")
+    answers(water, LEAP * 2, LEAP * 2 + 1)
+    assert told == []
+    answers(water, LEAP * 4)
+    assert told == [(LEAP * 2 + 1, LEAP * 4)]
+
+
 def test_another_clusters_file_says_nothing(tmp_path: Path) -> None:
     path = tmp_path / "high-water"
     at(9)[0].save(path, "cluster-1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from durablejob_controller.errors import (
     NotServed,
     Refused,
 )
-from durablejob_controller.kube import BACKENDS, CLUSTER_BACKENDS, JOBS, Kube, is_newer, load_configuration
+from durablejob_controller.kube import BACKENDS, CLUSTER_BACKENDS, JOBS, LEASES, Kube, is_newer, load_configuration
 from tests.backends.faulty_server import faulty
 
 Answering = Callable[[httpx.Request], httpx.Response]
@@ -190,3 +191,33 @@ def test_versions_are_compared_as_numbers(new: str, old: str, newer: bool) -> No
 def test_credentials_that_cannot_be_read_are_an_error_of_ours(tmp_path: object) -> None:
     with pytest.raises(KubernetesError, match="no usable Kubernetes credentials"):
         load_configuration(f"{tmp_path}/nothing", None)
+
+
+async def test_a_client_apart_has_connections_of_its_own() -> None:
+    """Hundreds of calls that hang must not keep the lease from being renewed."""
+    stuck = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked = await reader.readuntil(b"\r\n\r\n")
+        if b"/leases/" not in asked:
+            await stuck.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    configuration = kubernetes_client.Configuration()
+    configuration.host = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    kube = Kube(configuration, timeout=5)
+    apart = kube.apart()
+    calls = [asyncio.create_task(kube.get(JOBS, "data", f"job-{number}")) for number in range(100)]
+    try:
+        await asyncio.sleep(0.1)
+        async with asyncio.timeout(2):
+            assert await apart.get(LEASES, "data", "one") == {}
+    finally:
+        stuck.set()
+        await asyncio.gather(*calls, return_exceptions=True)
+        await kube.aclose()
+        await apart.aclose()
+        server.close()

@@ -186,7 +186,7 @@ BUGS = (
     ),
     Bug(
         "the high-water file is not read", _C + "highwater.py",
-        "        self.mark = max(self.mark, mark)\n",
+        "        self.mark, self._from_file = max(self.mark, mark), True\n",
         "",
         ("tests/controller/test_highwater.py",),
     ),
