@@ -80,7 +80,17 @@ class Controller:
     def log(self) -> str:
         return (self.folder / "controller.log").read_text(errors="replace")
 
+    @property
+    def trace(self) -> str:
+        """Names of the calls that it has made, a line each."""
+        return (self.folder / "trace").read_text() if (self.folder / "trace").exists() else ""
+
+    def ready(self) -> bool:
+        """It has looked at a backend: whatever it needs for deciding is there."""
+        return ": Ready: " in self.log
+
     def leads(self) -> bool:
+        """It decides, by its lease."""
         return ": leading" in self.log.rpartition(": standing by")[2]
 
     def stop(self) -> None:
@@ -219,7 +229,7 @@ class Scene:
             time.sleep(LOOK)
         return False
 
-    def until(self, what: str, test: Callable[[], bool], seconds: float = 30.0) -> None:
+    def until(self, what: str, test: Callable[[], bool], seconds: float = PATIENCE) -> None:
         """Let time pass until something is so; blame it where it does not come."""
         if not self.live(seconds, test):
             self.result.blame("unfired", f"not within {seconds:g} s: {what}")
