@@ -227,7 +227,6 @@ def short() -> list[Stopped | Late | Without | Skewed]:
     return [
         Stopped(SparkSystem.type, SUBMISSION, Moment.BEFORE, 5),
         Stopped(JobSystem.type, ACTIVATION, Moment.BEFORE, 5),
-        Late(5),
         Without("three controllers without any lease, many writes repeated", repeating=True),
         Skewed("the successor's clock is 6 h ahead", 0, 6 * HOURS),
     ]

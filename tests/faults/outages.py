@@ -155,11 +155,6 @@ class Evicted:
             return scene.judge()
 
 
-def short() -> list[Away | Later | Evicted]:
-    """The part that runs with the tests, without the outage."""
-    return [Later("kube-apiserver", 429), Later("Master", 503), Evicted()]
-
-
 def cells() -> list[Away | Later | Evicted]:
     """All of it, without the outages."""
     return [

@@ -31,7 +31,7 @@ from tests.testbed.process import Identity
 
 PATIENCE = 60.0
 """Seconds from the last fault to the right end of every job, at most."""
-LOOK = 0.3
+LOOK = 0.5
 STAYS = 1.0
 """Seconds for which the ends are watched."""
 _serial = itertools.count(1)
