@@ -79,6 +79,7 @@ class Away:
                     getattr(bench.cluster, f"start_{part}")()
                 if "etcd" in self.what and "apiserver" not in self.what:
                     bench.cluster.start_apiserver()  # waits until it is ready again
+                bench.cluster.restart_controllers()
                 scene.healed()
                 scene.result.struck = load.refused
                 scene.live(5)

@@ -57,6 +57,7 @@ class BuiltCluster(Cluster):
         self._write_keys()
         self._apiserver: Process | None = None
         self._etcd: Process | None = None
+        self._controllers: list[Process] = []
 
     @property
     def url(self) -> str:
@@ -72,12 +73,27 @@ class BuiltCluster(Cluster):
         """Start everything; return when the API is ready and has the namespace `default`."""
         self.start_etcd()
         self.start_apiserver()
+        self._start_controllers()
+
+    def restart_controllers(self) -> None:
+        """Start kube-controller-manager and kube-scheduler anew.
+
+        After a long outage they would ask again only after a minute. Where they hold leases, as in any cluster of more
+        than one control plane node, they end when they cannot renew them, and are started again.
+        """
+        for process in self._controllers:
+            process.kill(tree=True)
+        self._start_controllers()
+
+    def _start_controllers(self) -> None:
         controllers = ["--service-account-private-key-file=sa.key", "--root-ca-file=ca.crt"]
         controllers += ["--use-service-account-credentials=true", "--node-monitor-grace-period=20s"]
         controllers += ["--cluster-signing-cert-file=ca.crt", "--cluster-signing-key-file=ca.key"]
         controllers += ["--kube-api-qps=500", "--kube-api-burst=500"]  # the defaults cost 4 s at start
-        self._start_client("kube-controller-manager", controllers)
-        self._start_client("kube-scheduler", [])
+        self._controllers = [
+            self._start_client("kube-controller-manager", controllers),
+            self._start_client("kube-scheduler", []),
+        ]
 
     def stop_apiserver(self) -> None:
         """Kill kube-apiserver, as a crash does; etcd keeps everything."""
@@ -125,10 +141,10 @@ class BuiltCluster(Cluster):
             command += ["--audit-policy-file=audit.json", f"--audit-log-path={self.audit_log}"]
         return command
 
-    def _start_client(self, name: str, flags: Sequence[str]) -> None:
+    def _start_client(self, name: str, flags: Sequence[str]) -> Process:
         config = f"--kubeconfig={name}.kubeconfig"
         # The only one of its kind needs no election; port 0: it serves nothing that a test wants.
-        self._site.start(name, [self._bin / name, config, "--leader-elect=false", "--secure-port=0", *flags])
+        return self._site.start(name, [self._bin / name, config, "--leader-elect=false", "--secure-port=0", *flags])
 
     def _ready(self) -> bool:
         trust = ssl.create_default_context(cafile=str(self.scratch / "ca.crt"))
