@@ -65,7 +65,7 @@ class Stopped:
             begun = time.monotonic()
             scene.until("the other leads", second.leads)
             others = scene.submit(system, [_story(stories, "success")] * self.others)
-            patience = 30 + 0.2 * self.others
+            patience = 60 + 0.4 * self.others
             scene.until("the job that was held has ended", lambda: scene.ended(held), patience)
             scene.until("the others have ended", lambda: scene.ended(others), patience)
             scene.live(self.seconds - (time.monotonic() - begun))

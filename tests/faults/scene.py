@@ -226,7 +226,7 @@ class Scene:
             self._look()
             if until():
                 return True
-            time.sleep(LOOK)
+            time.sleep(max(LOOK, len(self.lives) / 250))  # a list of many takes its time
         return False
 
     def until(self, what: str, test: Callable[[], bool], seconds: float = PATIENCE) -> None:
