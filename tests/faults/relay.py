@@ -194,6 +194,7 @@ class Relay:
         self._server.close()
         await self._cut()
         await self._session.close()
+        await asyncio.sleep(0.25)  # TLS connections say goodbye, for which the loop must run on
 
     async def _cut(self) -> None:
         tasks = list(self._open)
