@@ -155,7 +155,7 @@ class Master:
     async def _run(self, driver: Driver) -> None:
         driver.state = "RUNNING"
         nonce = uuid.uuid4().hex
-        async with httpx.AsyncClient(timeout=5, trust_env=False) as http:
+        async with httpx.AsyncClient(timeout=20, trust_env=False, verify=False) as http:
             if not await self._may_start(http, driver, nonce):
                 driver.state = "FAILED"
                 return

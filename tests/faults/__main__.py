@@ -22,7 +22,7 @@ def parts() -> dict[str, tuple[Sequence[suite.Cell], int]]:
     """What there is, and how much of it at once."""
     return {
         "watches": (watches.cells(), suite.AT_ONCE),
-        "leaders": (leaders.cells(), 6),  # most of them wait for a minute
+        "leaders": (leaders.cells(), 5),  # most of them wait for a minute
         "answers": (answers.cells(), suite.AT_ONCE),
         "later": (outages.cells(), suite.AT_ONCE),
         "crowd": (leaders.crowd(), 1),

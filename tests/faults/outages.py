@@ -79,6 +79,7 @@ class Away:
                     getattr(bench.cluster, f"start_{part}")()
                 if "etcd" in self.what and "apiserver" not in self.what:
                     bench.cluster.start_apiserver()  # waits until it is ready again
+                bench.cluster.restart_controllers()
                 scene.healed()
                 scene.result.struck = load.refused
                 scene.live(5)
@@ -153,11 +154,6 @@ class Evicted:
             scene.live(30, lambda: scene.ended(scene.lives))
             scene.result.struck = sum(driver.forgotten for driver in list(master.drivers.values()))
             return scene.judge()
-
-
-def short() -> list[Away | Later | Evicted]:
-    """The part that runs with the tests, without the outage."""
-    return [Later("kube-apiserver", 429), Later("Master", 503), Evicted()]
 
 
 def cells() -> list[Away | Later | Evicted]:

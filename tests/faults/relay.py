@@ -28,6 +28,8 @@ _NOT_PASSED = ("host", "connection", "accept-encoding", "content-length", "trans
 _NOT_RETURNED = ("connection", "content-length", "transfer-encoding", "content-encoding", "keep-alive")
 ANSWER_TIMEOUT = 30.0
 """Seconds that the server behind may take for an ordinary answer."""
+SERVICE_PATIENCE = 5.0
+"""Seconds that one member of a service may take: a gate asks others before it answers, and a stopped one never does."""
 
 
 @dataclass(frozen=True)
@@ -192,6 +194,7 @@ class Relay:
         self._server.close()
         await self._cut()
         await self._session.close()
+        await asyncio.sleep(0.25)  # TLS connections say goodbye, for which the loop must run on
 
     async def _cut(self) -> None:
         tasks = list(self._open)
@@ -249,7 +252,7 @@ class Service:
         for place in range(len(self.members)):
             exchange.upstream = self.members[(self._turn + place) % len(self.members)]
             try:
-                await exchange.answer(await exchange.ask(patience=2))
+                await exchange.answer(await exchange.ask(patience=SERVICE_PATIENCE))
             except (aiohttp.ClientError, TimeoutError):
                 continue
             return

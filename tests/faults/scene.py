@@ -30,7 +30,7 @@ from tests.testbed.process import Identity
 
 PATIENCE = 60.0
 """Seconds from the last fault to the right end of every job, at most."""
-LOOK = 0.3
+LOOK = 0.5
 STAYS = 1.0
 """Seconds for which the ends are watched."""
 _serial = itertools.count(1)
@@ -79,7 +79,17 @@ class Controller:
     def log(self) -> str:
         return (self.folder / "controller.log").read_text(errors="replace")
 
+    @property
+    def trace(self) -> str:
+        """Names of the calls that it has made, a line each."""
+        return (self.folder / "trace").read_text() if (self.folder / "trace").exists() else ""
+
+    def ready(self) -> bool:
+        """It has looked at a backend: whatever it needs for deciding is there."""
+        return ": Ready: " in self.log
+
     def leads(self) -> bool:
+        """It decides, by its lease."""
         return ": leading" in self.log.rpartition(": standing by")[2]
 
     def stop(self) -> None:
@@ -216,10 +226,10 @@ class Scene:
             self._look()
             if until():
                 return True
-            time.sleep(LOOK)
+            time.sleep(max(LOOK, len(self.lives) / 250))  # a list of many takes its time
         return False
 
-    def until(self, what: str, test: Callable[[], bool], seconds: float = 30.0) -> None:
+    def until(self, what: str, test: Callable[[], bool], seconds: float = PATIENCE) -> None:
         """Let time pass until something is so; blame it where it does not come."""
         if not self.live(seconds, test):
             self.result.blame("unfired", f"not within {seconds:g} s: {what}")

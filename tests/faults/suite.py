@@ -11,8 +11,10 @@ from typing import Any, Protocol
 from tests.crash.bench import Bench
 from tests.faults.scene import Result
 
-AT_ONCE = 4
-"""Scenes side by side: they mostly wait."""
+AT_ONCE = 3
+"""Scenes side by side: with more of them two cores are busy with the scenes, not with the controllers."""
+MANY = 5
+"""Words that are told of one scene as it ends."""
 
 
 class Cell(Protocol):
@@ -59,8 +61,10 @@ class Progress:
         word = "WRONG" if result.wrong else "right"
         print(f"faults: {self._done} of {self._total}, {time.monotonic() - self._begun:.0f} s: {word}  {result.name}",
               flush=True)  # fmt: skip
-        for words in result.wrong:
-            print(f"    {words}", flush=True)
+        for words in result.wrong[:MANY]:
+            print(f"    {words[:500]}", flush=True)
+        if len(result.wrong) > MANY:
+            print(f"    and {len(result.wrong) - MANY} more", flush=True)
 
 
 def figures(results: Sequence[Result]) -> dict[str, Any]:

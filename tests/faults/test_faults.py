@@ -27,8 +27,8 @@ def told(results: Sequence[Result]) -> str:
 
 
 def test_no_fault_starts_a_program_twice_or_makes_a_wrong_end(bench: Bench) -> None:
-    cells: list[suite.Cell] = [*leaders.short(), *answers.short(), *outages.short(), *watches.short()]
-    results = suite.run_all(bench, cells, suite.Progress(len(cells)), at_once=8)
+    cells: list[suite.Cell] = [*leaders.short(), *answers.short(), *watches.short()]
+    results = suite.run_all(bench, cells, suite.Progress(len(cells)))
     assert not any(result.wrong for result in results), told(results)
 
 

@@ -58,7 +58,7 @@ class BuiltCluster(Cluster):
         self._write_keys()
         self._apiserver: Process | None = None
         self._etcd: Process | None = None
-        self._clients: list[Process] = []
+        self._controllers: list[Process] = []
 
     @property
     def url(self) -> str:
@@ -76,13 +76,25 @@ class BuiltCluster(Cluster):
         self.start_apiserver()
         self._start_controllers()
 
+    def restart_controllers(self) -> None:
+        """Start kube-controller-manager and kube-scheduler anew.
+
+        After a long outage they would ask again only after a minute. Where they hold leases, as in any cluster of more
+        than one control plane node, they end when they cannot renew them, and are started again.
+        """
+        for process in self._controllers:
+            process.kill(tree=True)
+        self._start_controllers()
+
     def _start_controllers(self) -> None:
         controllers = ["--service-account-private-key-file=sa.key", "--root-ca-file=ca.crt"]
         controllers += ["--use-service-account-credentials=true", "--node-monitor-grace-period=20s"]
         controllers += ["--cluster-signing-cert-file=ca.crt", "--cluster-signing-key-file=ca.key"]
         controllers += ["--kube-api-qps=500", "--kube-api-burst=500"]  # the defaults cost 4 s at start
-        self._start_client("kube-controller-manager", controllers)
-        self._start_client("kube-scheduler", [])
+        self._controllers = [
+            self._start_client("kube-controller-manager", controllers),
+            self._start_client("kube-scheduler", []),
+        ]
 
     def stop_apiserver(self) -> None:
         """Kill kube-apiserver, as a crash does; etcd keeps everything."""
@@ -112,9 +124,8 @@ class BuiltCluster(Cluster):
 
         The controllers and the scheduler are started anew too: what they remember is of a time that is no more.
         """
-        for client in self._clients:
-            client.kill(tree=True)
-        self._clients.clear()
+        for process in self._controllers:
+            process.kill(tree=True)
         self.stop_apiserver()
         self.stop_etcd()
         shutil.rmtree(self.scratch / "etcd")
@@ -157,11 +168,10 @@ class BuiltCluster(Cluster):
             command += ["--audit-policy-file=audit.json", f"--audit-log-path={self.audit_log}"]
         return command
 
-    def _start_client(self, name: str, flags: Sequence[str]) -> None:
+    def _start_client(self, name: str, flags: Sequence[str]) -> Process:
         config = f"--kubeconfig={name}.kubeconfig"
         # The only one of its kind needs no election; port 0: it serves nothing that a test wants.
-        command: list[Part] = [self._bin / name, config, "--leader-elect=false", "--secure-port=0", *flags]
-        self._clients.append(self._site.start(name, command))
+        return self._site.start(name, [self._bin / name, config, "--leader-elect=false", "--secure-port=0", *flags])
 
     def _ready(self) -> bool:
         trust = ssl.create_default_context(cafile=str(self.scratch / "ca.crt"))
