@@ -31,7 +31,7 @@ from tests.backends.spark_law import GatedCluster, spark_case
 from tests.backends.spark_standalone import works
 from tests.backends.spark_standalone.scripted_gate import Paths
 
-SURROUNDINGS = Surroundings("cluster", "http://gate:1", Paths(), token="hush", timeout=0.2)
+SURROUNDINGS = Surroundings("cluster", "http://gate:1", Paths(), token="hush", timeout=0.5)
 BEHAVIOURS = ("well", "reject", "unclear", "unavailable")
 """Of the external system: as it should; refuses every submission; takes each, and loses the answer; is away."""
 
