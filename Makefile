@@ -9,7 +9,7 @@ export UV_COMPILE_BYTECODE := 1
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint generate format explore crash crash-double faults seeded bad bench clean
+.PHONY: help setup demo test lint generate format explore crash crash-double faults seeded bad report bench clean
 
 help: ## show this
 	@echo "durablejob: Airflow tasks whose external jobs survive anything"; echo
@@ -37,7 +37,7 @@ test: setup ## all tests, on a real API server, Spark and Airflow
 lint: setup ## ruff, mypy, the layers, generated files
 	@echo "== ruff";            $(RUN) -m ruff check --quiet .
 	@echo "== format";          $(RUN) -m ruff format --check --quiet .
-	@echo "== mypy";            $(RUN) -m mypy --no-error-summary && $(RUN) -m mypy --no-error-summary tests/testbed tests/demo tests/bench tests/e2e tests/crash tests/faults tests/seeded tests/bad
+	@echo "== mypy";            $(RUN) -m mypy --no-error-summary && $(RUN) -m mypy --no-error-summary tests/testbed tests/demo tests/bench tests/e2e tests/crash tests/faults tests/seeded tests/bad tests/report.py
 	@echo "== layers";          $(VENV)/bin/lint-imports --no-logo
 	@echo "== generated files"; $(RUN) -m durablejob_api.crdgen --check
 	@$(RUN) controller/gate/build.py --check
@@ -73,6 +73,9 @@ seeded: setup ## plant mistakes in copies of the code, and name the test that no
 bad: setup ## create 10,000 bad resources beside good jobs: each gets a verdict, nobody is stopped (minutes)
 	@$(RUN) -m tests.testbed build kube
 	@$(RUN) -m tests.bad --json build/results/bad.json
+
+report: setup ## write the figures of build/results into docs/reliability.md
+	@$(RUN) -m tests.report
 
 bench: setup ## latency, rate, CPU and memory, beside spark-submit (minutes)
 	@$(RUN) -m tests.testbed build kube spark
