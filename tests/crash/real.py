@@ -65,6 +65,8 @@ class RealSparkSystem:
         self._folder = folder
         self._namespace = namespace
         self._lock = lock
+        self._dead: list[int] = []
+        """Workers that died in this cell."""
 
     def backend(self) -> Object:
         masters = [{"rest": master.rest, "ui": master.ui} for master in self._running.masters]
@@ -99,18 +101,21 @@ class RealSparkSystem:
             httpx.post(f"{self._running.masters[0].rest}/v1/submissions/kill/{driver['id']}", timeout=30)
 
     def strip(self, key: str) -> None:
-        """The Workers of its drivers die with them, and come back."""
+        """The Workers of its drivers die with them; they come back when the cell is over."""
         where = {worker["id"]: worker["port"] for worker in self._running.records()["workers"]}
         ports = {where.get(driver["worker"]) for driver in self._active(key)}
         with self._lock:
             for number, worker in enumerate(self._running.workers):
                 if worker.port in ports:
                     self._running.kill_worker(number)
-                    self._running.start_worker(number)
+                    self._dead.append(number)
 
     def clear(self, key: str) -> None:
         """Make room."""
         self.remove(key)
+        with self._lock:
+            for number in self._dead:
+                self._running.start_worker(number)
 
     def evidence(self, key: str) -> str:
         drivers = self._drivers(key)

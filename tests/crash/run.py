@@ -64,13 +64,17 @@ class _Run:
         self._controller: Identity | None = None
         self._killed = 0
         """How often a controller has ended."""
+        self._called = 0
+        """Calls that were made before the present one was started."""
 
     def __enter__(self) -> _Run:
         self._place.make()
         self._place.create("jobbackends", "JobBackend", {"name": "here"}, self.system.backend())
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and not self.result.log:
+            self.result.log = self._log()
         if self._controller is not None:
             self._controller.send(signal.SIGKILL)
         if self._life.key:
@@ -92,7 +96,7 @@ class _Run:
             self.result.log = self._log()
 
     def _log(self) -> str:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(Exception):  # whatever is broken: what went wrong is told without it
             said = (self.folder / "controller.log").read_text(errors="replace")
             job = json.dumps(self._job(), indent=1)
             return f"{said}\n== job\n{job}\n== external system\n{self.system.evidence(self._life.key)}"
@@ -107,6 +111,7 @@ class _Run:
             "--http-listen", f"127.0.0.1:{health}", "--log-format", "text",
             "--poll-interval", "0.3", "--probe-interval", "1", "--request-timeout", "3",
         ]  # fmt: skip
+        self._called = sum(map(len, self.notes.calls()))
         self._controller = self.bench.zygote.controller(arguments, self.folder, crashes, self.cell.story.rival)
 
     def _wait_for_calm(self) -> None:
@@ -125,7 +130,7 @@ class _Run:
             if self._life.is_over(job) and len(fired) == len(self.cell.crashes):
                 if self.result.recovery is None:
                     self.result.recovery = max(0.0, time.time() - fired[-1]) if fired else 0.0
-                if not self._life.left():
+                if self._is_led(fired) and not self._life.left():
                     break
         time.sleep(STAYS)
 
@@ -141,13 +146,23 @@ class _Run:
                 raise TimeoutError
             time.sleep(LOOK)
 
+    def _kills(self, fired: list[float]) -> int:
+        """How many of the crashes that have happened end the process."""
+        return sum(crash.how is How.KILL for crash in self.cell.crashes[: len(fired)])
+
+    def _is_led(self, fired: list[float]) -> bool:
+        """Who was started after the last crash decides by now: an end that was there before must outlive that, too."""
+        early, late = self.notes.calls()
+        calls = [*early, *late][self._called :]
+        return self._killed >= self._kills(fired) and not {"PUT leases", "POST leases"}.isdisjoint(calls)
+
     def _revive(self) -> list[float]:
         """Start the controller again if it has ended; tell when crashes have happened."""
         ended = self._controller is not None and gone(self._controller)
         fired = self.notes.fired()
         if ended:
             self._killed += 1
-            if self._killed > sum(crash.how is How.KILL for crash in self.cell.crashes[: len(fired)]):
+            if self._killed > self._kills(fired):
                 self.result.blame("ended", "the controller ended of itself")
             self._start(self.cell.crashes[len(fired) :])
         return fired
