@@ -31,6 +31,11 @@ def ready(kube: FakeKube) -> tuple[str, str]:
     return conditions[0]["status"], conditions[0]["reason"]
 
 
+def events(kube: FakeKube) -> list[tuple[str, str]]:
+    """Reason and kind of each; they are posted beside everything else."""
+    return [(raw["reason"], raw["regarding"]["kind"]) for _, plural, raw in kube.writes if plural == "events"]
+
+
 async def test_after_a_restore_nothing_begins_until_a_person_agrees() -> None:
     kube, name = cluster(), f"cluster-{uuid.uuid4().hex[:8]}"
     kube.add(BACKENDS, backend_object(clusterID=name))
@@ -52,8 +57,7 @@ async def test_after_a_restore_nothing_begins_until_a_person_agrees() -> None:
         await until(lambda: ready(kube) == ("False", "StorageRolledBack"))
         mark = backend(kube)["status"]["rolledBackFrom"]
         assert f"{CONFIRM}={mark}" in backend(kube)["status"]["message"]
-        assert any(raw["reason"] == "StorageRolledBack" and raw["regarding"]["kind"] == "JobBackend"
-                   for verb, plural, raw in kube.writes if plural == "events")  # fmt: skip
+        await until(lambda: ("StorageRolledBack", "JobBackend") in events(kube))
         kube.silent = False
         kube.change(BACKENDS, "data", "fake", metadata={"annotations": {CONFIRM: "1"}})  # of another restore
         kube.add(JOBS, job_object("after"))
