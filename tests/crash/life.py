@@ -50,6 +50,16 @@ class Place:
         found = self._objects.list_namespaced_custom_object(GROUP, VERSION, self.namespace, "durablejobs")
         return {item["metadata"]["name"]: item for item in found["items"]}
 
+    def backends(self) -> dict[str, Object]:
+        """All JobBackends, by name."""
+        found = self._objects.list_namespaced_custom_object(GROUP, VERSION, self.namespace, "jobbackends")
+        return {item["metadata"]["name"]: item for item in found["items"]}
+
+    def annotate(self, backend: str, annotations: Object) -> None:
+        """Annotate a JobBackend."""
+        body = {"metadata": {"annotations": annotations}}
+        self._objects.patch_namespaced_custom_object(GROUP, VERSION, self.namespace, "jobbackends", backend, body)
+
     def patch(self, name: str, spec: Object) -> None:
         self._objects.patch_namespaced_custom_object(
             GROUP, VERSION, self.namespace, "durablejobs", name, {"spec": spec}

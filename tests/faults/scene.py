@@ -19,6 +19,7 @@ from typing import Any
 from kubernetes.client import ApiException
 from urllib3.exceptions import HTTPError
 
+from durablejob_controller.backend_report import CONFIRM
 from tests.crash.bench import Bench
 from tests.crash.hook import Crash
 from tests.crash.life import Life, Place
@@ -31,6 +32,7 @@ from tests.testbed.process import Identity
 PATIENCE = 60.0
 """Seconds from the last fault to the right end of every job, at most."""
 LOOK = 0.5
+ROLLED_BACK = "StorageRolledBack"
 STAYS = 1.0
 """Seconds for which the ends are watched."""
 _serial = itertools.count(1)
@@ -104,6 +106,11 @@ class Controller:
         """SIGKILL."""
         self.identity.send(signal.SIGKILL)
         self.identity.wait(10)
+
+
+def _ready_reason(backend: Object) -> str:
+    conditions = (backend.get("status") or {}).get("conditions") or [{}]
+    return str(conditions[0].get("reason"))
 
 
 class Scene:
@@ -241,6 +248,15 @@ class Scene:
     def status(self, life: Life) -> Object:
         """Its status, as last seen."""
         return (self._known.get(life.name) or {}).get("status") or {}
+
+    def all_held(self) -> bool:
+        """Every backend says that the storage has gone back."""
+        return all(_ready_reason(raw) == ROLLED_BACK for raw in self.place.backends().values())
+
+    def confirm(self) -> None:
+        """An administrator lets jobs begin again on every backend."""
+        for name, raw in self.place.backends().items():
+            self.place.annotate(name, {CONFIRM: raw["status"]["rolledBackFrom"]})
 
     def healed(self) -> None:
         """The last fault is over: the minute begins."""

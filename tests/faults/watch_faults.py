@@ -139,7 +139,11 @@ class Gone(WatchFault):
 
 
 class OldLists(WatchFault):
-    """Lists are some seconds old, as from the cache of a kube-apiserver that is behind; and watches tell nothing."""
+    """Lists are some seconds old, and watches tell nothing.
+
+    The controller asks for what a quorum knows, and no API server answers that from a cache that is behind: whoever
+    gets such a list must take it for one after a restore of etcd (protocol rule 4).
+    """
 
     def __init__(self, age: float) -> None:
         super().__init__()
