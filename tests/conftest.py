@@ -23,11 +23,16 @@ def cluster() -> Iterator[kube.Cluster]:
 @pytest.fixture(scope="session")
 def crds(cluster: kube.Cluster) -> kube.Cluster:
     """The same cluster, serving our kinds."""
+    install(cluster)
+    return cluster
+
+
+def install(cluster: kube.Cluster) -> None:
+    """Apply the CRDs, and wait until they are served."""
     files = [argument for path in sorted(CRDS.glob("*.yaml")) for argument in ("-f", str(path))]
     cluster.kubectl("apply", "--server-side", "--force-conflicts", *files)
     cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", *files)
     _until_discovered(cluster)
-    return cluster
 
 
 def _until_discovered(cluster: kube.Cluster) -> None:

@@ -46,6 +46,7 @@ reserved id    absent, or refused copy      it was accepted, or forgotten: close
                                             Cancelled, Failed; nothing of these: submit again
 reserved id    active, ended                as for the winner; close comes before the end
 any            no usable answer             wait
+any            (restored from a backup)     what would begin something waits until a person agrees
 =============  ===========================  ==========================================================
 """
 
@@ -69,6 +70,7 @@ from durablejob_controller.gated import (
 )
 from durablejob_controller.reasons import Why
 from durablejob_controller.record import advanced, attempt_of, fresh_attempt, next_claim
+from durablejob_controller.restored import restored
 from durablejob_controller.steps import end, inform, state_of, unanswered, winner_id
 from durablejob_controller.ungated import inert_object, reserved_id
 from durablejob_controller.views import (
@@ -100,7 +102,21 @@ RELEASE = f"{GROUP}/release"
 
 
 def decide(job: DurableJob, site: Site | NoSite, seen: Seen, now: datetime) -> Decision:
-    """The next step for this job."""
+    """The next step for this job; what would begin something waits where only a person can know that it may."""
+    decision = _next(job, site, seen, now)
+    why = restored(job) or (site.held if isinstance(site, Site) else None)
+    if why is not None and _begins(decision):
+        return inform(job, attempt_of(job), state_of(job), why, now, closely=True)
+    return decision
+
+
+def _begins(decision: Decision) -> bool:
+    """Whether something is reserved or submitted by it."""
+    step = decision.then if isinstance(decision, Record) else decision
+    return isinstance(step, Reserve | Submit)
+
+
+def _next(job: DurableJob, site: Site | NoSite, seen: Seen, now: datetime) -> Decision:
     current = job.current
     if current is not None and current.outcome is not None:
         return _after_end(job, current, site, seen, now)

@@ -30,6 +30,8 @@ class Site:
     """It was looked at; until then nothing can be said of it, and whoever looks wakes its jobs."""
     blocked: Why | None = None
     """Why nothing can be submitted for now (backend not ready); the job waits."""
+    held: Why | None = None
+    """Why nothing may begin there until a person agrees: the API server's storage has gone back (rule 4)."""
 
 
 @dataclass(frozen=True, slots=True)

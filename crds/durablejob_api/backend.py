@@ -238,6 +238,11 @@ class BackendStatus(ReadModel):
     cluster_id: Word | None = Field(default=None, description="Identity of the external cluster.")
     incarnation: Word | None = Field(default=None, description="Which life of the external system was seen last.")
     message: Line | None = Field(default=None, description="The guarantee's assumptions, in words.")
+    rolled_back_from: Word | None = Field(
+        default=None,
+        description="resourceVersion that was seen before the API server's storage went back in time; nothing is "
+        "submitted until the annotation durablejob.io/confirm-restore has this value.",
+    )
     conditions: Annotated[tuple[Condition, ...], Field(max_length=8)] = Field(
         default=(),
         description="Ready.",

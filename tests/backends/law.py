@@ -75,9 +75,10 @@ class Law(ABC):
     @abstractmethod
     def opened(self, behaviour: str = "well") -> AbstractAsyncContextManager[Case]: ...
 
-    def pointed_at(self, url: str) -> Backend | None:
+    @asynccontextmanager
+    async def pointed_at(self, url: str) -> AsyncIterator[Backend | None]:
         """A backend whose system is at this URL; None: it speaks no HTTP."""
-        return None
+        yield None
 
 
 def verbs(submission: Submission, backend: Backend) -> dict[str, Awaitable[object]]:
@@ -174,8 +175,13 @@ class SparkLaw(Law):
         async with spark_case(behaviour, SURROUNDINGS) as (backend, cluster):
             yield SparkCase(backend, cluster)
 
-    def pointed_at(self, url: str) -> Backend | None:
-        return spark_standalone.make(works.backend(url, url), SURROUNDINGS)
+    @asynccontextmanager
+    async def pointed_at(self, url: str) -> AsyncIterator[Backend | None]:
+        backend = spark_standalone.make(works.backend(url, url), SURROUNDINGS)
+        try:
+            yield backend
+        finally:
+            await backend.aclose()
 
 
 class KubernetesCase(Case):
@@ -205,15 +211,20 @@ class KubernetesLaw(Law):
     async def opened(self, behaviour: str = "well") -> AsyncIterator[Case]:
         yield KubernetesCase(behaviour)
 
-    def pointed_at(self, url: str) -> Backend | None:
+    @asynccontextmanager
+    async def pointed_at(self, url: str) -> AsyncIterator[Backend | None]:
         configuration = Configuration()
         configuration.host = url
         try:
             kube = Kube(configuration, SURROUNDINGS.timeout)
         except httpx.InvalidURL:
-            return None  # the controller itself would not start
+            yield None  # the controller itself would not start
+            return
         surroundings = replace(SURROUNDINGS, kubernetes=kube, namespace=kubernetes_works.NAMESPACE)
-        return kubernetes_job.make(kubernetes_works.SPEC, surroundings)
+        try:
+            yield kubernetes_job.make(kubernetes_works.SPEC, surroundings)
+        finally:
+            await kube.aclose()  # the backend's client is the controller's
 
 
 class YarnCase(Case):

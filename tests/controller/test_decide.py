@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
+from durablejob_api import CREATED_AT
 from durablejob_api.job import DurableJob
 from durablejob_api.spec import DeletionPolicy, Holder
 from durablejob_api.status import Claim, ClaimState, Outcome, State
 from durablejob_controller import reasons
 from durablejob_controller.backends.contract import Offer, Phase, Rejected, Traits, Verdict
 from durablejob_controller.decide import RELEASE, decide
+from durablejob_controller.restored import RUN_RESTORED
 from durablejob_controller.views import NoSite, Record, Seen, Site
 from tests.controller.situations import (
     CLAIM,
@@ -24,6 +26,7 @@ from tests.controller.situations import (
     OBJECT,
     OPEN,
     STARTED,
+    UID,
     ago,
     by_id,
     by_object,
@@ -382,6 +385,38 @@ AFTER_THE_END: dict[str, Row] = {
     "unless its end is wished": (job(_FOUND, deleting=True), site(), seen(run("d1", RUNNING)), "kill d1"),
 }  # fmt: skip
 
+_BACK = reasons.storage_rolled_back("b", "1000")
+_COPY: dict[str, Any] = {"annotations": {CREATED_AT: "2026-01-01T10:00:00Z"}}
+_LET_RUN: dict[str, Any] = {"annotations": {**_COPY["annotations"], RUN_RESTORED: UID}}
+_LET_ANOTHER_RUN: dict[str, Any] = {"annotations": {**_COPY["annotations"], RUN_RESTORED: "another"}}
+
+RESTORED: dict[str, Row] = {
+    "after a restore of etcd nothing is reserved": (job(), site(FENCED_ID, held=_BACK), seen(),
+        "Pending StorageRolledBack"),
+    "nor claimed": (job(), site(held=_BACK), seen(), "Pending StorageRolledBack"),
+    "nor claimed again, though a run has failed": (job(_OPEN), site(held=_BACK),
+        seen(run("d1", Verdict.FAILED, claim=1)), "Submitting StorageRolledBack"),
+    "nor submitted again": (job(by_id()), site(FENCED_ID, held=_BACK), seen(), "Submitting StorageRolledBack"),
+    "nor is an object activated": (job(by_object()), site(OBJECT, held=_BACK), seen(run("o1", INERT)),
+        "Submitting StorageRolledBack"),
+    "nor the next attempt begun": (job(by_id(number=2), attempt=2), site(FENCED_ID, held=_BACK), seen(),
+        "Submitting StorageRolledBack attempt 2"),
+    "but what runs is followed": (job(_WON), site(held=_BACK), seen(run("d1", Verdict.SUCCEEDED, claim=1)),
+        "Succeeded"),
+    "and what is found without a reservation is Lost": (job(), site(held=_BACK), seen(run("d1", RUNNING, claim=1)),
+        "Lost FoundWithoutReservation"),
+    "and a cancel ends it": (job(by_object(), cancelled=True), site(OBJECT, held=_BACK), seen(run("o1", INERT)),
+        "Cancelling, kill o1"),
+    "a copy of a job does not run by itself": (job(**_COPY), site(), seen(), "Pending Restored"),
+    "a person lets it run": (job(**_LET_RUN), site(), seen(), "Submitting, submit"),
+    "a copy of that one is held again": (job(**_LET_ANOTHER_RUN), site(), seen(), "Pending Restored"),
+    "a copy that is cancelled ends": (job(cancelled=True, **_COPY), site(), seen(), "Cancelled"),
+    "a copy with its status is followed": (job(_WON, **_COPY), site(), seen(run("d1", Verdict.SUCCEEDED, claim=1)),
+        "Succeeded"),
+    "its next attempt was asked for by somebody": (job(current(2, reservation=None), attempt=2, **_COPY), site(),
+        seen(), "Submitting attempt 2, submit"),
+}  # fmt: skip
+
 TABLE = {
     f"{part}: {name}": row
     for part, rows in {
@@ -391,6 +426,7 @@ TABLE = {
         "an object": AN_OBJECT,
         "a reserved id": A_RESERVED_ID,
         "after the end": AFTER_THE_END,
+        "restored": RESTORED,
     }.items()
     for name, row in rows.items()
 }

@@ -131,6 +131,21 @@ async def test_a_refused_status_parks_the_job_until_its_resource_changes(caplog:
         assert len(world(name).ledger) == 1
 
 
+async def test_a_refused_finalizer_parks_it_too(caplog: pytest.LogCaptureFixture) -> None:
+    """What is stored is not valid under today's rules: the API server refuses every write of it."""
+    async with staged() as stage:
+        await stage.use_scripted()
+        stage.kube.fail("patch", JOBS, Refused("spec: no such key: backendRef"), times=100)
+        uid = stage.job()
+        stage.kube.change(JOBS, "data", "load", metadata={"finalizers": []})
+        await stage.work(lambda: stage.entry(uid).parked)
+        assert "no such key: backendRef" in caplog.text
+        assert stage.events._queue.get_nowait()["reason"] == "Parked"
+        assert [call for call in stage.kube.calls if call[0] == "patch" and call[1] == JOBS.plural] == [
+            ("patch", JOBS.plural, "load")
+        ]
+
+
 @pytest.mark.parametrize("error", [KubernetesUnavailable("away"), Forbidden("not allowed")])
 async def test_a_secret_that_cannot_be_read_now_is_no_missing_secret(error: Exception) -> None:
     async with staged() as stage:

@@ -23,6 +23,7 @@ OPTIONS: list[tuple[str, str, str, object]] = [
     ("--request-timeout", "4", "request_timeout", 4.0),
     ("--probe-interval", "9", "probe_interval", 9.0),
     ("--lease-duration", "6", "lease_duration", 6.0),
+    ("--relist-interval", "60", "relist_interval", 60.0),
     ("--log-level", "debug", "log_level", "debug"),
     ("--log-format", "text", "log_format", "text"),
 ]

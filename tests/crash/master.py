@@ -28,6 +28,7 @@ from tests.backends.yarn.scripted_yarn import ScriptedYarn
 from tests.crash.applications import live
 
 T = TypeVar("T")
+M = TypeVar("M", bound="Master")
 RUNS_FOR = 0.4
 """Seconds that a program runs, unless it waits to be killed."""
 ASKS_EVERY = 0.1
@@ -70,6 +71,8 @@ class Master:
     def __init__(self) -> None:
         self.drivers: dict[str, Driver] = {}
         self.url = ""
+        self.retained: int | None = None
+        """So many drivers that have ended are remembered (spark.deploy.retainedDrivers; None: all)."""
         self.loop: asyncio.AbstractEventLoop | None = None
         """Where it lives."""
         self._serial = itertools.count(1)
@@ -94,6 +97,7 @@ class Master:
         return app
 
     async def _json(self, _: web.Request) -> web.Response:
+        self._forget()
         known = [driver for driver in self.drivers.values() if not driver.forgotten]
         state = {"url": "spark://stand-in:7077", "status": "ALIVE", "workers": []}
         lists = {
@@ -118,7 +122,14 @@ class Master:
             driver.task = asyncio.ensure_future(self._run(driver))
         return _answer("CreateSubmissionResponse", success=True, submissionId=driver.id)
 
+    def _forget(self) -> None:
+        if self.retained is not None:
+            over = [driver for driver in self.drivers.values() if not driver.active and not driver.forgotten]
+            for driver in over[: max(0, len(over) - self.retained)]:
+                driver.forgotten = True
+
     async def _status(self, request: web.Request) -> web.Response:
+        self._forget()
         driver = self.drivers.get(request.match_info["id"])
         if driver is None or driver.forgotten:
             return _answer("SubmissionStatusResponse", success=False)
@@ -146,20 +157,24 @@ class Master:
     async def _run(self, driver: Driver) -> None:
         driver.state = "RUNNING"
         nonce = uuid.uuid4().hex
-        async with httpx.AsyncClient(timeout=5, trust_env=False) as http:
+        async with httpx.AsyncClient(timeout=20, trust_env=False, verify=False) as http:
             if not await self._may_start(http, driver, nonce):
                 driver.state = "FAILED"
                 return
             driver.started = True
-            if driver.how == "hold":
-                await asyncio.Event().wait()
-            await asyncio.sleep(RUNS_FOR)
+            await self._works(driver)
             if driver.how == "vanish":
                 driver.state, driver.forgotten = "ERROR", True
             else:
                 ending = {"succeed": "returned", "fail": "threw"}[driver.how]
                 await self._report(http, driver, nonce, ending)
                 driver.state = {"succeed": "FINISHED", "fail": "FAILED"}[driver.how]
+
+    async def _works(self, driver: Driver) -> None:
+        """The program itself."""
+        if driver.how == "hold":
+            await asyncio.Event().wait()
+        await asyncio.sleep(RUNS_FOR)
 
     async def _may_start(self, http: httpx.AsyncClient, driver: Driver, nonce: str) -> bool:
         while True:
@@ -206,7 +221,12 @@ class Yard:
     @contextmanager
     def master(self) -> Iterator[Master]:
         """A cluster of one's own."""
-        master = Master()
+        with self.serving(Master()) as master:
+            yield master
+
+    @contextmanager
+    def serving(self, master: M) -> Iterator[M]:
+        """The same, of another kind."""
         runner = self._do(self._serve(master))
         try:
             yield master

@@ -7,13 +7,11 @@ import time
 from typing import Any
 
 from kubernetes import client as kubernetes_client
-from kubernetes import config
 
 from durablejob_api import GROUP, VERSION
 from tests.backends.yarn.scripted_yarn import ScriptedYarn
 from tests.crash.stories import Story
 from tests.crash.systems import Object
-from tests.testbed.kube.cluster import Cluster
 
 SEEN_WITHIN = 40.0
 """Seconds in which the controller has noted that it runs, whatever crashes."""
@@ -24,10 +22,10 @@ class YarnSystem:
 
     name = type = "Yarn"
 
-    def __init__(self, yarn: ScriptedYarn, cluster: Cluster, namespace: str) -> None:
+    def __init__(self, yarn: ScriptedYarn, api: kubernetes_client.ApiClient, namespace: str) -> None:
         self._yarn = yarn
         self._namespace = namespace
-        self._jobs = kubernetes_client.CustomObjectsApi(config.new_client_from_config(str(cluster.kubeconfig)))
+        self._jobs = kubernetes_client.CustomObjectsApi(api)
 
     def backend(self) -> Object:
         url = self._yarn.url

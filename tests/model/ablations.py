@@ -190,6 +190,8 @@ ABLATIONS = (
     Ablation("staging fence, condition: the ResourceManager recovers", lambda: UnrecoveredStaging(_WISHES), 2),
     Ablation("an exact look before an id is reserved: a batch leaves out what has ended", lambda: GateWorld(
         Options(restore=True)), 1, ((decide, "_looked_for", lambda site, seen: seen.fresh),)),
+    Ablation("after a restore that was noticed nothing begins until a person agrees", lambda: FakeWorld(
+        Options(restore=True, noticed=True)), 1, ((decide, "_begins", lambda decision: False),)),
     Ablation("a fresh look before an object's job is let go", lambda: ObjectWorld(
         _WISHES.but(persistent=True, stale_list=True)), 0, ((decide, "decide", _no_look_after),)),
 )  # fmt: skip

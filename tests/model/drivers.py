@@ -145,6 +145,10 @@ class DriverWorld(World):
     def spent(self, d: Driver, resource: Resource) -> bool:
         return self.doomed(resource, d.attempt) and (d.jvm == "begins" or not d.alive)
 
+    def forgetting(self, outside: Outside) -> Outside:
+        drivers = tuple(d if d.alive else d._replace(known="forgotten") for d in outside.drivers)
+        return outside._replace(drivers=tuple(sorted(drivers)))
+
     # --- steps ------------------------------------------------------------------------------------------
 
     def with_driver(self, u: Universe, old: Driver, new: Driver | None, **outside: Any) -> Universe:
@@ -209,7 +213,9 @@ class DriverWorld(World):
         """The JVM is up, some day: here it asks for leave."""
         who = f"{d.name}.{d.life}"
         granted, resource = self._grant(u.resource, d)
-        if granted:
+        if granted and self.held(u.resource):
+            pass  # it is told to come back
+        elif granted:
             after = self.started(u, d)._replace(resource=resource)
             if after.wrong is None and resource is not u.resource:
                 after = after._replace(wrong=self._wrongly_granted(u.resource, resource, d))

@@ -70,6 +70,10 @@ class Minds:
         """What of ``outside`` the backend's description depends on."""
         return "h"
 
+    def held(self, resource: Resource) -> bool:
+        """A restore of etcd was noticed, and nobody has agreed that anything may begin."""
+        return self.options.noticed and resource.wishes.restored
+
     # --- deciding -----------------------------------------------------------------------------------
 
     def lists(self, outside: Any) -> Any:
@@ -111,8 +115,10 @@ class Minds:
         sighting = self.sighting(shown, resource.attempt)
         believed = fresh or self.options.ablate == "fresh observation"
         hold = LONG if patient else 0.0
+        why = reasons.storage_rolled_back("b", "1") if self.held(resource) else None
+        body = str(self.site_of(outside))
         sites: list[Site | NoSite] = [
-            Site(uid="b", type="Plugin", cluster_id="c", traits=self.traits, body_hash=str(self.site_of(outside)))
+            Site(uid="b", type="Plugin", cluster_id="c", traits=self.traits, body_hash=body, held=why)
         ]
         if self.options.backend_goes:
             sites.append(NoSite(reasons.backend_not_found("JobBackend", "b", "n"), final=True))

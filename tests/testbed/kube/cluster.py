@@ -81,6 +81,18 @@ class Cluster:
         """Start kube-apiserver again and wait until it is ready (built cluster only)."""
         raise TestbedError(f"the kube-apiserver of a cluster of kind {self.kind!r} cannot be started from here")
 
+    def stop_etcd(self) -> None:
+        """SIGKILL etcd (built cluster only)."""
+        raise TestbedError(f"the etcd of a cluster of kind {self.kind!r} cannot be stopped from here")
+
+    def start_etcd(self) -> None:
+        """Start etcd again on its data, and wait until it is healthy (built cluster only)."""
+        raise TestbedError(f"the etcd of a cluster of kind {self.kind!r} cannot be started from here")
+
+    def restart_controllers(self) -> None:
+        """Start kube-controller-manager and kube-scheduler anew (built cluster only)."""
+        raise TestbedError(f"the controllers of a cluster of kind {self.kind!r} cannot be restarted from here")
+
     def _config(self) -> dict[str, list[dict[str, dict[str, str]]]]:
         config: dict[str, list[dict[str, dict[str, str]]]] = json.loads(
             self.kubectl("config", "view", "--raw", "--minify", "--flatten", "--output=json")
