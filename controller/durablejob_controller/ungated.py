@@ -60,6 +60,8 @@ def inert_object(
         return end(job, current, outcome, why, now)
     # Suspending and resuming an object gives it another start time, or takes it away: what was recorded has stopped.
     again = current.run_started_time is not None and run.started_time != current.run_started_time
+    if again and not seen.fresh:
+        return LookUp()  # another controller has recorded it since we looked
     if run.phase is Phase.ENDED:
         outcome, why = judge(job, current, run, now)
         if again and run.verdict in (Verdict.SUCCEEDED, Verdict.FAILED):

@@ -239,6 +239,8 @@ AN_OBJECT: dict[str, Row] = {
         seen(run("o1", QUEUED, condemned="Preempted", held=True)), "release"),
     "its start time is gone: it was preempted": (job(_BEGUN, state=State.RUNNING), site(OBJECT),
         seen(run("o1", QUEUED)), "Cancelling Preempted, kill o1"),
+    "an old answer lacks the start time that another controller has recorded": (job(_BEGUN, state=State.RUNNING),
+        site(OBJECT), old(run("o1", RUNNING)), "look up"),
     "it has another start time: it began again": (job(_BEGUN, state=State.RUNNING), site(OBJECT),
         seen(run("o1", RUNNING, started_time="t1")), "Cancelling Preempted, kill o1"),
     "it has its own start time": (job(_BEGUN, state=State.RUNNING), site(OBJECT),

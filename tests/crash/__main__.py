@@ -21,10 +21,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
 
+from tests import conftest
 from tests.crash import bench as benches
 from tests.crash import matrix, suite
 from tests.crash.bench import Bench
-from tests.crash.book import ROOT, Book, fingerprint
+from tests.crash.book import Book, fingerprint
 from tests.crash.calls import KNOWN
 from tests.crash.cell import Cell, Result
 from tests.crash.real import RealSparkSystem
@@ -49,9 +50,7 @@ class Lab:
     @cached_property
     def bench(self) -> Bench:
         cluster = self._stack.enter_context(kube.running())
-        files = [argument for path in sorted((ROOT / "crds").glob("*.yaml")) for argument in ("-f", str(path))]
-        cluster.kubectl("apply", "--server-side", *files)
-        cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", *files)
+        conftest.install(cluster)
         server = json.loads(cluster.kubectl("get", "--raw", "/version"))["gitVersion"]
         libraries = {name: version(name) for name in ("kopf", "httpx", "kubernetes")}
         self._versions = {

@@ -113,6 +113,11 @@ def _no_look_after(job: DurableJob, site: Site | NoSite, seen: Seen, now: dateti
     return _decide(job, site, replace(seen, fresh=True) if over else seen, now)
 
 
+def _no_look_at_the_start(job: DurableJob, site: Site | NoSite, seen: Seen, now: datetime) -> Decision:
+    started = job.current is not None and job.current.run_started_time is not None
+    return _decide(job, site, replace(seen, fresh=True) if started else seen, now)
+
+
 class ForgetfulFake(FakeWorld):
     """One that says it remembers."""
 
@@ -194,4 +199,6 @@ ABLATIONS = (
         Options(restore=True, noticed=True)), 1, ((decide, "_begins", lambda decision: False),)),
     Ablation("a fresh look before an object's job is let go", lambda: ObjectWorld(
         _WISHES.but(persistent=True, stale_list=True)), 0, ((decide, "decide", _no_look_after),)),
+    Ablation("a fresh look before another start time is believed", lambda: ObjectWorld(
+        Options(persistent=True, stale_list=True)), 0, ((decide, "decide", _no_look_at_the_start),)),
 )  # fmt: skip

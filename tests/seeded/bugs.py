@@ -299,4 +299,9 @@ BUGS = (
         "    return Verdict(Act.CANCEL, \"User\")\n",
         ("tests/operators/test_wishes.py",),
     ),
+    Bug(
+        "an old answer that lacks a start time counts as another start", _C + "ungated.py",
+        "    if again and not seen.fresh:\n", "    if False:\n",
+        _DECIDE,
+    ),
 )  # fmt: skip
