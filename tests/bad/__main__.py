@@ -9,9 +9,9 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests import conftest
 from tests.bad.flood import Report, flood
 from tests.testbed import kube
+from tests.testbed.kube.crds import install
 
 
 def table(report: Report) -> None:
@@ -36,7 +36,7 @@ def main() -> int:
         print(f"{time.monotonic() - began:6.0f} s  {words}", flush=True)
 
     with kube.running() as cluster:
-        conftest.install(cluster)
+        install(cluster)
         report = flood(cluster, seed=options.seed, count=options.count, stored=options.stored, say=say)
     table(report)
     about = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "total_s": round(time.monotonic() - began)}

@@ -20,12 +20,12 @@ from kubernetes import client, config
 
 from durablejob_api.names import attempt_key
 from tests.bench.meter import children_seconds, cpu_seconds, job_writes, memory_mb, quantile
-from tests.demo.stage import CRDS
 from tests.e2e.conftest import APPS, standalone_spec
 from tests.e2e.desk import Desk
 from tests.testbed import controller as controllers
 from tests.testbed import kube, spark
 from tests.testbed.errors import TestbedError
+from tests.testbed.kube.crds import install
 
 Figures = dict[str, float]
 GROUP = ("durablejob.io", "v1alpha1", "default", "durablejobs")
@@ -167,9 +167,7 @@ def measure(jobs: int, quick: bool) -> Figures:
         kube.running(durable=True) as cluster,
         spark.running(worker_cores=8, worker_memory="8g") as standalone,
     ):
-        files = [argument for path in sorted(CRDS.glob("*.yaml")) for argument in ("-f", str(path))]
-        cluster.kubectl("apply", "--server-side", *files)
-        cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", *files)
+        install(cluster)
         with controllers.running(cluster) as controller:
             desk = Desk(cluster, Path(folder))
             desk.backend("fake", {"plugin": {"name": "fake"}})

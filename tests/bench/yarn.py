@@ -32,12 +32,12 @@ from durablejob_controller.backends.yarn import plugin
 from durablejob_controller.backends.yarn.tags import attempt_tag
 from tests.backends.spark_standalone.scripted_gate import Paths
 from tests.bench.meter import children_seconds, cpu_seconds, quantile
-from tests.demo.stage import CRDS
 from tests.e2e.desk import Desk
 from tests.e2e.yarn.stage import Stage
 from tests.testbed import controller as controllers
 from tests.testbed import kube, spark, yarn
 from tests.testbed.errors import TestbedError
+from tests.testbed.kube.crds import install
 
 Figures = dict[str, float]
 KNOWN = 1000
@@ -222,22 +222,15 @@ def measure(quick: bool) -> Figures:
         tempfile.TemporaryDirectory() as folder,
         kube.running(durable=True) as cluster,
         yarn.running() as running,
-        controllers.running(cluster_with_crds(cluster), "--poll-interval", "0.5") as controller,
     ):
+        install(cluster)
         Path(folder).chmod(0o755)
         stage = Stage(running, Desk(cluster, Path(folder)), Path(folder))
-        stage.backend("yarn")
-        controller.wait_leading()
-        running.kill_node()
-        return Bench(stage, controller).all(quick)
-
-
-def cluster_with_crds(cluster: kube.Cluster) -> kube.Cluster:
-    """The same cluster, serving our kinds."""
-    files = [argument for path in sorted(CRDS.glob("*.yaml")) for argument in ("-f", str(path))]
-    cluster.kubectl("apply", "--server-side", *files)
-    cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", *files)
-    return cluster
+        with controllers.running(cluster, "--poll-interval", "0.5") as controller:
+            stage.backend("yarn")
+            controller.wait_leading()
+            running.kill_node()
+            return Bench(stage, controller).all(quick)
 
 
 ROWS: tuple[tuple[str, str, str, str], ...] = (

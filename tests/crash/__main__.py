@@ -21,7 +21,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tests import conftest
 from tests.crash import bench as benches
 from tests.crash import matrix, suite
 from tests.crash.bench import Bench
@@ -30,6 +29,7 @@ from tests.crash.calls import KNOWN
 from tests.crash.cell import Cell, Result
 from tests.crash.real import RealSparkSystem
 from tests.testbed import kube
+from tests.testbed.kube.crds import install
 from tests.testbed.spark.distribution import VERSION as SPARK_VERSION
 
 TAKES = 3
@@ -50,7 +50,7 @@ class Lab:
     @cached_property
     def bench(self) -> Bench:
         cluster = self._stack.enter_context(kube.running())
-        conftest.install(cluster)
+        install(cluster)
         server = json.loads(cluster.kubectl("get", "--raw", "/version"))["gitVersion"]
         libraries = {name: version(name) for name in ("kopf", "httpx", "kubernetes")}
         self._versions = {

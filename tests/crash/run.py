@@ -19,7 +19,7 @@ from tests.crash.cell import Cell, Result
 from tests.crash.hook import Crash, How, Notes
 from tests.crash.life import Life, Place
 from tests.crash.systems import Object, System
-from tests.crash.zygote import gone
+from tests.crash.zygote import arguments, gone
 from tests.testbed.process import Identity
 
 PATIENCE = 60.0
@@ -103,16 +103,9 @@ class _Run:
         return ""
 
     def _start(self, crashes: Sequence[Crash]) -> None:
-        gate, health = self._listen
-        arguments = [
-            "--kubeconfig", str(self.bench.cluster.kubeconfig), "--namespaces", self.namespace,
-            "--own-namespace", self.namespace, "--identity", "crash", "--lease-duration", "2",
-            "--gate-listen", f"127.0.0.1:{gate}", "--gate-url", f"http://127.0.0.1:{gate}",
-            "--http-listen", f"127.0.0.1:{health}", "--log-format", "text",
-            "--poll-interval", "0.3", "--probe-interval", "1", "--request-timeout", "3",
-        ]  # fmt: skip
+        options = arguments(self.bench.cluster.kubeconfig, self.namespace, self._listen, "crash")
         self._called = sum(map(len, self.notes.calls()))
-        self._controller = self.bench.zygote.controller(arguments, self.folder, crashes, self.cell.story.rival)
+        self._controller = self.bench.zygote.controller(options, self.folder, crashes, self.cell.story.rival)
 
     def _wait_for_calm(self) -> None:
         """Until the backend was probed, so that the calls of the beginning are told from those of the job."""

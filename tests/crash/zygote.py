@@ -69,6 +69,20 @@ class Zygote:
             return Identity(*json.loads(self._in.readline()))
 
 
+def arguments(
+    config: Path, namespace: str, ports: Sequence[int], identity: str, *, gate_url: str = "", poll: float = 0.3
+) -> list[str]:
+    """Options of a controller for one namespace, in a hurry: ``ports`` are those of its gate and of its health."""
+    gate, health = ports
+    return [
+        "--kubeconfig", str(config), "--namespaces", namespace, "--own-namespace", namespace,
+        "--identity", identity, "--lease-duration", "2",
+        "--gate-listen", f"127.0.0.1:{gate}", "--gate-url", gate_url or f"http://127.0.0.1:{gate}",
+        "--http-listen", f"127.0.0.1:{health}", "--log-format", "text",
+        "--poll-interval", str(poll), "--probe-interval", "1", "--request-timeout", "3",
+    ]  # fmt: skip
+
+
 def gone(process: Identity) -> bool:
     """Whether nothing of it is left.
 

@@ -18,16 +18,16 @@ from typing import Any
 import pytest
 
 from durablejob_api.names import attempt_key
-from tests import conftest
 from tests.crash.hook import Crash, How, Moment, Since
 from tests.crash.master import Yard
-from tests.crash.zygote import Zygote
+from tests.crash.zygote import Zygote, arguments
 from tests.e2e.cued_master import CuedMaster
 from tests.e2e.desk import TERMINAL, Desk, Object
 from tests.testbed import kube
 from tests.testbed import site as sites
 from tests.testbed.kube import kubelet
 from tests.testbed.kube.builtin import BuiltCluster
+from tests.testbed.kube.crds import install
 from tests.testbed.kube.kubelet import SECONDS, FakeKubelet
 from tests.testbed.process import Identity
 
@@ -67,7 +67,7 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
     with kube.running() as cluster:
         if not isinstance(cluster, BuiltCluster):
             pytest.skip("only of a cluster of our own can etcd be put back")
-        conftest.install(cluster)
+        install(cluster)
         with (
             sites.temporary("restore") as site,
             Yard() as yard,
@@ -97,17 +97,10 @@ class Scene:
     ports: list[int] = field(default_factory=lambda: sites.free_ports(2))
 
     def start(self, *crashes: Crash) -> None:
-        gate, health = self.ports
-        arguments = [
-            "--kubeconfig", str(self.town.cluster.kubeconfig), "--namespaces", self.namespace,
-            "--own-namespace", self.namespace, "--identity", "one", "--lease-duration", "2",
-            "--gate-listen", f"127.0.0.1:{gate}", "--gate-url", f"http://127.0.0.1:{gate}",
-            "--http-listen", f"127.0.0.1:{health}", "--log-format", "text",
-            "--poll-interval", "0.3", "--probe-interval", "1", "--request-timeout", "3",
-        ]  # fmt: skip
+        options = arguments(self.town.cluster.kubeconfig, self.namespace, self.ports, "one")
         if self.remembers:
-            arguments += ["--high-water-file", str(self.folder / "high-water")]
-        self.controller = self.town.zygote.controller(arguments, self.folder, crashes)
+            options += ["--high-water-file", str(self.folder / "high-water")]
+        self.controller = self.town.zygote.controller(options, self.folder, crashes)
 
     def kill(self) -> None:
         if self.controller is not None:

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests import conftest
 from tests.crash import bench as benches
 from tests.faults import answers, leaders, outages, suite, watches
 from tests.faults.scene import Result
 from tests.testbed import kube
+from tests.testbed.kube.crds import install
 
 
 def parts() -> dict[str, tuple[Sequence[suite.Cell], int]]:
@@ -33,7 +33,7 @@ def play(only: str) -> list[Result]:
     """All scenes whose part or name contains this."""
     results: list[Result] = []
     with kube.running() as cluster:
-        conftest.install(cluster)
+        install(cluster)
         with benches.running(cluster) as bench:
             for part, (cells, at_once) in parts().items():
                 chosen = [cell for cell in cells if only in part or only in cell.name]

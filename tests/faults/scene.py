@@ -26,6 +26,7 @@ from tests.crash.life import Life, Place
 from tests.crash.master import Master
 from tests.crash.stories import JOBS, SPARK, Story
 from tests.crash.systems import JobSystem, Object, SparkSystem
+from tests.crash.zygote import arguments
 from tests.faults.relay import Relay, Service, kubeconfig, to_kube
 from tests.testbed.process import Identity
 
@@ -184,19 +185,15 @@ class Scene:
         folder.mkdir()
         (folder / "controller.log").touch()
         config = kubeconfig(relay, folder / "kubeconfig") if relay is not None else self.bench.cluster.kubeconfig
-        gate, health = self.bench.free_ports(2)
-        self._gates.members.append(f"http://127.0.0.1:{gate}")
-        namespace = self.place.namespace
-        arguments = [
-            "--kubeconfig", str(config), "--namespaces", namespace, "--own-namespace", namespace,
-            "--identity", f"controller-{number}", "--lease-name", lease, "--lease-duration", "2",
-            "--gate-listen", f"127.0.0.1:{gate}", "--gate-url", self._gate.url,
-            "--http-listen", f"127.0.0.1:{health}", "--log-format", "text", "--poll-interval", "0.5",
-            "--probe-interval", "1", "--request-timeout", "3", "--relist-interval", "2",
-            *([] if elect else ["--no-elect"]), *options,
-        ]  # fmt: skip
-        identity = self.bench.zygote.controller(arguments, folder, () if crash is None else (crash,), skew=skew)
-        controller = Controller(identity, folder, arguments, skew)
+        ports = self.bench.free_ports(2)
+        self._gates.members.append(f"http://127.0.0.1:{ports[0]}")
+        common = arguments(
+            config, self.place.namespace, ports, f"controller-{number}", gate_url=self._gate.url, poll=0.5
+        )
+        more = ["--lease-name", lease, "--relist-interval", "2", *([] if elect else ["--no-elect"]), *options]
+        given = common + more
+        identity = self.bench.zygote.controller(given, folder, () if crash is None else (crash,), skew=skew)
+        controller = Controller(identity, folder, given, skew)
         self.controllers.append(controller)
         return controller
 
