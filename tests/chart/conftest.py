@@ -64,6 +64,8 @@ class Installed:
     helm: Helm
     cluster: kube.Cluster
     sets: tuple[str, ...]
+    notes: str
+    """What helm told when it was installed."""
 
     @property
     def objects(self) -> list[Object]:
@@ -90,9 +92,9 @@ def installed(audited: kube.Cluster, installer: Helm, node: FakeKubelet) -> Inst
         "rbac.secrets.names={spark-token,etl}", "rbac.secrets.ownNames={cluster-token}",
         f"podAnnotations.{end}=hold",  # else the fake kubelet ends each pod at once, and the next is made
     )  # fmt: skip
-    installer.apply("install", *sets)
+    notes = installer.apply("install", *sets)
     audited.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd/durablejobs.durablejob.io")
-    return Installed(installer, audited, sets)
+    return Installed(installer, audited, sets, notes)
 
 
 @pytest.fixture(scope="package")
