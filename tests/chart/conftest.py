@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 import yaml
 
-from tests.chart.helm import NAMESPACE, Helm, Object
+from tests.chart.helm import NAMESPACE, RELEASE, Helm, Object
 from tests.testbed import gotools, kube
 from tests.testbed import site as sites
 from tests.testbed.kube import kubelet
@@ -79,7 +79,7 @@ class Installed:
 
 
 @pytest.fixture(scope="package")
-def installed(audited: kube.Cluster, installer: Helm, node: FakeKubelet) -> Installed:
+def installed(audited: kube.Cluster, installer: Helm, node: FakeKubelet) -> Iterator[Installed]:
     """The chart, installed and rolled out in a namespace that takes pods of the restricted standard only."""
     labels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
     body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}}
@@ -92,9 +92,11 @@ def installed(audited: kube.Cluster, installer: Helm, node: FakeKubelet) -> Inst
         "rbac.secrets.names={spark-token,etl}", "rbac.secrets.ownNames={cluster-token}",
         f"podAnnotations.{end}=hold",  # else the fake kubelet ends each pod at once, and the next is made
     )  # fmt: skip
-    notes = installer.apply("install", *sets)
+    # In a cluster of somebody's own, other tests may have applied the CRDs before.
+    notes = installer.apply("install", *sets, flags=["--take-ownership"])
     audited.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd/durablejobs.durablejob.io")
-    return Installed(installer, audited, sets, notes)
+    yield Installed(installer, audited, sets, notes)
+    installer.run("uninstall", RELEASE, "--namespace", NAMESPACE)
 
 
 @pytest.fixture(scope="package")

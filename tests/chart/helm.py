@@ -54,12 +54,9 @@ class Helm:
         text = self.run("template", release, CHART, "--namespace", namespace, *_given(values, sets))
         return [found for found in yaml.load_all(text, Loader=_Loader) if found]
 
-    def apply(
-        self, verb: str, *sets: str, values: Sequence[Path] = (MINIMAL,), release: str = RELEASE,
-        namespace: str = NAMESPACE,
-    ) -> str:  # fmt: skip
-        """``install`` or ``upgrade``."""
-        return self.run(verb, release, CHART, "--namespace", namespace, *_given(values, sets))
+    def apply(self, verb: str, *sets: str, flags: Sequence[str] = ()) -> str:
+        """``install`` or ``upgrade`` the release."""
+        return self.run(verb, RELEASE, CHART, "--namespace", NAMESPACE, *flags, *_given((MINIMAL,), sets))
 
 
 def _given(values: Sequence[Path], sets: Sequence[str]) -> list[str]:

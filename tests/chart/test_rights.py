@@ -167,19 +167,31 @@ def test_for_all_namespaces_the_rights_suffice_and_none_is_superfluous(
         judge(audit, pod, objects)
 
 
-def test_a_right_that_is_taken_away_is_named(installed: Installed, audit: Cluster, wide: Town) -> None:
-    """Said by the backend, before the first job."""
+def test_rights_that_are_taken_away_are_named(installed: Installed, audit: Cluster, wide: Town) -> None:
+    """Said by the backend, before the first job; and it is ready again as soon as they are back."""
+
+    def give(rules: list[Object]) -> None:
+        audit.kubectl("patch", "clusterrole", "dj-durablejob", "--type=merge", "-p", json.dumps({"rules": rules}))
+
+    def told(ready: str) -> str:
+        found = wide.desk.until("jobbackends", "here", lambda o: said(o)["status"] == ready, 30)
+        return str(said(found)["message"])
+
+    def said(backend: Object) -> Object:
+        found: Object = backend.get("status", {}).get("conditions", [{"status": ""}])[0]
+        return found
+
+    rules = installed.get("clusterrole", "dj-durablejob")["rules"]
     with pods.running(audit, installed.objects):
-        desk = wide.desk
-        desk.until("jobbackends", "here", lambda o: o["status"]["conditions"][0]["status"] == "True", 30)
-        role = json.loads(audit.kubectl("get", "clusterrole", "dj-durablejob", "-o", "json"))
-        less = [rule for rule in role["rules"] if rule["resources"] != ["pods"]]
-        audit.kubectl("patch", "clusterrole", "dj-durablejob", "--type=merge", "-p", json.dumps({"rules": less}))
-        found = desk.until("jobbackends", "here", lambda o: o["status"]["conditions"][0]["status"] == "False", 30)
-        assert "list pods" in found["status"]["message"]
-        audit.kubectl(
-            "patch", "clusterrole", "dj-durablejob", "--type=merge", "-p", json.dumps({"rules": role["rules"]})
-        )
+        told("True")
+        give([rule for rule in rules if rule["resources"] not in (["jobs"], ["pods"])])
+        try:
+            message = told("False")
+        finally:
+            give(rules)
+        told("True")
+    for right in (*(f"{verb} jobs.batch" for verb in ("create", "get", "list", "patch", "delete")), "list pods"):
+        assert right in message
 
 
 def test_for_named_namespaces_roles_suffice_and_none_is_superfluous(
