@@ -45,20 +45,30 @@ def granted(objects: list[Object], account: str) -> set[Right]:
     }
 
 
-def calls(cluster: Cluster, user: str) -> Iterator[Object]:
-    """The calls of an account, as the API server wrote them down."""
-    log: Path = cluster.audit_log  # type: ignore[attr-defined]  # of a built cluster
-    for line in log.read_text().splitlines():
+def _log(cluster: Cluster) -> Path:
+    path: Path = cluster.audit_log  # type: ignore[attr-defined]  # of a built cluster
+    return path
+
+
+def now(cluster: Cluster) -> int:
+    """Where the log ends now."""
+    return _log(cluster).stat().st_size
+
+
+def calls(cluster: Cluster, user: str, since: int) -> Iterator[Object]:
+    """The calls of an account, as the API server wrote them down, from a moment on that ``now`` gave."""
+    content = _log(cluster).read_bytes()
+    for line in content[since : content.rfind(b"\n")].splitlines():  # the last line may not be whole yet
         call = json.loads(line)
         # A watch is complete only when it ends; what was said to it is known when it starts.
         if call["user"]["username"] == user and call["stage"] in ("ResponseStarted", "ResponseComplete"):
             yield call
 
 
-def used(cluster: Cluster, user: str, rights: set[Right]) -> set[Right]:
+def used(cluster: Cluster, user: str, rights: set[Right], since: int) -> set[Right]:
     """The rights by which this account's calls were allowed."""
     found = set()
-    for call in calls(cluster, user):
+    for call in calls(cluster, user, since):
         role = ALLOWED_BY.search(call["annotations"].get("authorization.k8s.io/reason", ""))
         if role is None:  # everybody may: discovery, questions about one's own rights
             continue
@@ -70,10 +80,10 @@ def used(cluster: Cluster, user: str, rights: set[Right]) -> set[Right]:
     return found
 
 
-def refused(cluster: Cluster, user: str) -> set[str]:
+def refused(cluster: Cluster, user: str, since: int) -> set[str]:
     """What this account asked for, and was not allowed."""
     return {
         f"{call['verb']} {call['requestURI'].partition('?')[0]}"
-        for call in calls(cluster, user)
+        for call in calls(cluster, user, since)
         if call.get("responseStatus", {}).get("code") in (401, 403)
     }

@@ -13,7 +13,7 @@ from kubernetes_asyncio import config as async_config
 from durablejob_airflow.client import JobsClient
 from durablejob_airflow.client_async import AsyncJobsClient
 from durablejob_airflow.resource import Refused
-from tests.chart.audit import granted, refused, used
+from tests.chart.audit import granted, now, refused, used
 from tests.chart.conftest import Installed
 from tests.testbed.kube import Cluster
 
@@ -48,6 +48,7 @@ async def _watched(kubeconfig: str, name: str) -> str:
 
 
 def test_airflows_rights_suffice_and_none_is_superfluous(installed: Installed, audit: Cluster) -> None:
+    since = now(audit)
     audit.kubectl("create", "namespace", NAMESPACE)
     audit.kubectl("-n", NAMESPACE, "create", "serviceaccount", ACCOUNT)
     objects = [o for o in installed.helm.render(*VALUES) if o["metadata"]["name"].endswith("-airflow")]
@@ -63,9 +64,9 @@ def test_airflows_rights_suffice_and_none_is_superfluous(installed: Installed, a
 
     user = f"system:serviceaccount:{NAMESPACE}:{ACCOUNT}"
     rights = granted(objects, ACCOUNT)
-    assert refused(audit, user) == set()
+    assert refused(audit, user, since) == set()
     # The policy's question is no call.
-    left = rights - used(audit, user, rights)
+    left = rights - used(audit, user, rights, since)
     assert {(right.resource, right.verb) for right in left} == {("jobs", "create")}
 
     audit.kubectl(

@@ -11,15 +11,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.chart import pod as pods
-from tests.chart.audit import granted, refused, used
+from tests.chart.audit import granted, now, refused, used
 from tests.chart.conftest import Installed
-from tests.chart.helm import CHART, NAMESPACE, Helm, Object
+from tests.chart.helm import CHART, NAMESPACE, Helm, Object, environment, only
 from tests.chart.pod import Pod
 from tests.crash.master import Master, Yard
 from tests.e2e.desk import Desk
@@ -133,12 +134,19 @@ def wide(audit: Cluster, node: FakeKubelet, master: Master, tmp_path_factory: py
     return Town(audit, "wide", tmp_path_factory.mktemp("wide"), master)
 
 
-def judge(audit: Cluster, pod: Pod, objects: list[Object]) -> None:
-    """Nothing was refused, and nothing is granted that was not used."""
-    rights = granted(objects, pod.account)
-    assert len(rights) > 20
-    assert refused(audit, pod.user) == set()
-    assert rights - used(audit, pod.user, rights) == set()
+@contextmanager
+def judged(audit: Cluster, objects: list[Object]) -> Iterator[Pod]:
+    """A controller that begins from nothing: nothing is refused to it, and nothing is granted that it did not use."""
+    since = now(audit)
+    namespace = only(objects, "Deployment")["metadata"]["namespace"]
+    for made in ("secret/durablejob-gate-key", "lease/" + environment(objects)["DURABLEJOB_LEASE_NAME"]):
+        audit.kubectl("-n", namespace, "delete", made, "--ignore-not-found")
+    with pods.running(audit, objects) as pod:
+        yield pod
+        rights = granted(objects, pod.account)
+        assert len(rights) > 20
+        assert refused(audit, pod.user, since) == set()
+        assert rights - used(audit, pod.user, rights, since) == set()
 
 
 def helm_test(objects: list[Object], pod: Pod, **env: str) -> subprocess.CompletedProcess[str]:
@@ -158,13 +166,12 @@ def test_for_all_namespaces_the_rights_suffice_and_none_is_superfluous(
     installed: Installed, audit: Cluster, wide: Town
 ) -> None:
     objects = installed.objects
-    with pods.running(audit, objects) as pod:
+    with judged(audit, objects) as pod:
         wide.live()
         assert {"Succeeded", "Cancelled"} <= set(wide.events())
         done = helm_test(objects, pod)
         assert done.returncode == 0, done.stdout
         assert "gate: http" in done.stdout
-        judge(audit, pod, objects)
 
 
 def test_rights_that_are_taken_away_are_named(installed: Installed, audit: Cluster, wide: Town) -> None:
@@ -207,10 +214,9 @@ def test_for_named_namespaces_roles_suffice_and_none_is_superfluous(
     text = json.dumps({"apiVersion": "v1", "kind": "List", "items": [o for o in objects if o["kind"] != "Deployment"]})
     audit.kubectl("apply", "--server-side", "-f", "-", input=text)
     ignored = wide.desk.submit(FAKE)
-    with pods.running(audit, objects) as pod:
+    with judged(audit, objects):
         towns[0].live()
         assert towns[1].desk.end(towns[1].desk.submit(FAKE))["state"] == "Succeeded"
-        judge(audit, pod, objects)
     assert "status" not in wide.desk.get(ignored)
 
 
