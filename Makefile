@@ -29,22 +29,25 @@ demo: setup ## an Airflow DAG submits a real Spark job; worker and controller ar
 	@$(RUN) -m tests.demo $(if $(KEEP),--keep)
 
 test: setup ## all tests, on a real API server, Spark, YARN and Airflow
-	@echo "== building what is not cached: the Kubernetes binary (minutes, the first time), Spark, Hadoop's jars"
-	@$(RUN) -m tests.testbed build kube spark yarn
+	@echo "== building what is not cached: the Kubernetes binary (minutes, the first time), Spark, Hadoop's jars, helm, promtool"
+	@$(RUN) -m tests.testbed build kube spark yarn helm promtool
 	@echo "== tests"
 	@$(RUN) -m pytest $(PYTEST)
 
-lint: setup ## ruff, mypy, the layers, generated files
+lint: setup ## ruff, mypy, the layers, generated files, the chart (builds helm, the first time)
 	@echo "== ruff";            $(RUN) -m ruff check --quiet .
 	@echo "== format";          $(RUN) -m ruff format --check --quiet .
-	@echo "== mypy";            $(RUN) -m mypy --no-error-summary && $(RUN) -m mypy --no-error-summary tests/testbed tests/demo tests/bench tests/e2e tests/crash tests/faults tests/seeded tests/bad tests/report.py
+	@echo "== mypy";            $(RUN) -m mypy --no-error-summary && $(RUN) -m mypy --no-error-summary tests/testbed tests/demo tests/bench tests/e2e tests/crash tests/faults tests/seeded tests/bad tests/report.py tests/chart charts/generate.py charts/durablejob/files/check.py
 	@echo "== layers";          $(VENV)/bin/lint-imports --no-logo
 	@echo "== generated files"; $(RUN) -m durablejob_api.crdgen --check
 	@$(RUN) controller/gate/build.py --check
+	@$(RUN) charts/generate.py --check
+	@echo "== chart";           $(RUN) -m tests.chart.lint
 
-generate: setup ## write the CRDs from the models, and the gate's classes from its source
+generate: setup ## write what is generated: the CRDs, the gate's classes, the chart's CRDs and README
 	@$(RUN) -m durablejob_api.crdgen
 	@$(RUN) controller/gate/build.py
+	@$(RUN) charts/generate.py
 
 format: setup ## format the code
 	@$(RUN) -m ruff format .

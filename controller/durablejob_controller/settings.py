@@ -140,6 +140,8 @@ def _parser() -> argparse.ArgumentParser:
            default=default.request_timeout)  # fmt: skip
     option("--probe-interval", "seconds between two probes of a backend (default: %(default)s)", type=_seconds,
            default=default.probe_interval)  # fmt: skip
+    option("--relist-interval", "seconds between two lists of everything, which find what the watch has missed "
+           "(default: %(default)s)", type=_seconds, default=default.relist_interval)  # fmt: skip
     option("--sweep-interval", "seconds between two looks for what gone DurableJobs left (default: %(default)s)",
            type=_seconds, default=default.sweep_interval)  # fmt: skip
     option("--relist-interval", "seconds between two full lists, for lost watch events (default: %(default)s)",
