@@ -9,7 +9,7 @@ export UV_COMPILE_BYTECODE := 1
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint generate format explore crash crash-double faults seeded bad report bench clean
+.PHONY: help setup setup-node demo test lint generate format explore crash crash-double faults seeded bad report bench clean
 
 help: ## show this
 	@echo "durablejob: Airflow tasks whose external jobs survive anything"; echo
@@ -25,6 +25,9 @@ $(STAMP): pyproject.toml
 	@$(VENV)/bin/uv pip install --quiet --python $(RUN) --editable '.[controller,airflow,test]'
 	@touch $@
 
+setup-node: setup ## install the Debian packages that a real node needs (as root); without them its tests are skipped
+	@$(RUN) -m tests.testbed.node.packages
+
 demo: setup ## an Airflow DAG submits a real Spark job; worker and controller are killed; it runs once (KEEP=1: leave all running)
 	@$(RUN) -m tests.demo $(if $(KEEP),--keep)
 
@@ -37,7 +40,7 @@ test: setup ## all tests, on a real API server, Spark, YARN and Airflow
 lint: setup ## ruff, mypy, the layers, generated files, the chart (builds helm, the first time)
 	@echo "== ruff";            $(RUN) -m ruff check --quiet .
 	@echo "== format";          $(RUN) -m ruff format --check --quiet .
-	@echo "== mypy";            $(RUN) -m mypy --no-error-summary && $(RUN) -m mypy --no-error-summary tests/testbed tests/demo tests/bench tests/e2e tests/crash tests/faults tests/seeded tests/bad tests/report.py tests/chart charts/generate.py charts/durablejob/files/check.py
+	@echo "== mypy";            $(RUN) -m mypy --no-error-summary && $(RUN) -m mypy --no-error-summary tests/testbed tests/demo tests/bench tests/e2e tests/crash tests/faults tests/seeded tests/bad tests/report.py tests/node tests/chart charts/generate.py charts/durablejob/files/check.py
 	@echo "== layers";          $(VENV)/bin/lint-imports --no-logo
 	@echo "== generated files"; $(RUN) -m durablejob_api.crdgen --check
 	@$(RUN) controller/gate/build.py --check

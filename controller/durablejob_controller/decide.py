@@ -63,7 +63,6 @@ from durablejob_controller.claims import wishes_end
 from durablejob_controller.gated import (
     LOST_GRACE,
     MAX_UNSTARTED_CLAIMS,
-    QUEUED_GRACE,
     open_claim,
     stop_unstarted,
     winner,
@@ -71,7 +70,7 @@ from durablejob_controller.gated import (
 from durablejob_controller.reasons import Why
 from durablejob_controller.record import advanced, attempt_of, fresh_attempt, next_claim
 from durablejob_controller.restored import restored
-from durablejob_controller.steps import end, inform, state_of, unanswered, winner_id
+from durablejob_controller.steps import QUEUED_GRACE, end, inform, state_of, unanswered, winner_id
 from durablejob_controller.ungated import inert_object, reserved_id
 from durablejob_controller.views import (
     Decision,

@@ -202,6 +202,26 @@ class Kube:
         content_type: str = "application/json",
     ) -> Object:
         """One request, sent at most once; raises ``KubernetesError``. The other methods are made of it."""
+        response, answer = await self._send(method, path, params, body, content_type)
+        found = _answer(method, path, response, answer)
+        self.clock.told(response.headers.get("Date"))  # only of an answer that is an API server's
+        return found
+
+    async def text(self, path: str, *, params: Mapping[str, str]) -> str:
+        """GET of what is text (a pod's log); ``params`` must bound it. Raises ``KubernetesError``."""
+        response, answer = await self._send("GET", path, params)
+        if response.status_code >= 300:
+            _answer("GET", path, response, answer)
+        return answer.decode(errors="replace")
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None,
+        body: object = None,
+        content_type: str = "application/json",
+    ) -> tuple[httpx.Response, bytes]:
         headers = {"Accept": "application/json"}
         token = bearer(self._configuration)
         if token:
@@ -226,9 +246,7 @@ class Kube:
         finally:
             metrics.REST_REQUESTS.labels(code=code, method=method).inc()
             metrics.REST_SECONDS.labels(verb=method).observe(time.perf_counter() - began)
-        found = _answer(method, path, response, answer)
-        self.clock.told(response.headers.get("Date"))  # only of an answer that is an API server's
-        return found
+        return response, answer
 
 
 def _object(found: Object) -> Object:

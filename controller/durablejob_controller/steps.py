@@ -13,6 +13,9 @@ from durablejob_controller.reasons import Why
 from durablejob_controller.record import advanced, ended
 from durablejob_controller.views import Decision, Kill, LookUp, Record, Seen, Wait
 
+QUEUED_GRACE = 5.0
+"""Seconds of queueing after which it is worth a write to say what hinders the start."""
+
 REPORTED = {
     Ending.RETURNED: (Outcome.SUCCEEDED, reasons.RETURNED),
     Ending.THREW: (Outcome.FAILED, reasons.THREW),
@@ -88,8 +91,15 @@ def active(job: DurableJob, current: Current, run: Run, now: datetime) -> Decisi
     state = State.RUNNING if started else State.SUBMITTED
     if started and current.started_at is None:
         current = current.model_copy(update={"started_at": now})
-    why = reasons.RUNNING if started else with_detail(reasons.SUBMITTED, run.message)
-    return inform(job, current, state, why, now, run=run, reachable=True)
+    if started:
+        return inform(job, current, state, reasons.RUNNING, now, run=run, reachable=True)
+    why = with_detail(reasons.SUBMITTED, run.message)
+    patience = None
+    if run.reason is not None and current.reservation is not None:
+        patience = QUEUED_GRACE - (now - current.reservation.at).total_seconds()
+        if patience <= 0:
+            patience, why = None, Why(run.reason, run.message or why.message)
+    return inform(job, current, state, why, now, run=run, reachable=True, again=patience)
 
 
 def judge(job: DurableJob, current: Current, run: Run, now: datetime) -> tuple[Outcome, Why]:

@@ -154,6 +154,11 @@ class KubernetesBackend(ApiModel):
     """This cluster, in the job's own namespace."""
 
     spark: KubernetesSpark | None = Field(default=None, description="Defaults of Spark applications.")
+    failure_log_lines: Annotated[int, Field(ge=0, le=20)] = Field(
+        default=0,
+        description="Last lines of a failed program's log that are put into its job's message; 0: none. Whoever may "
+        "read DurableJobs may read them, also without a right to the pods' logs.",
+    )
 
 
 class PluginBackend(ApiModel):

@@ -222,3 +222,12 @@ async def test_a_client_apart_has_connections_of_its_own() -> None:
         await kube.aclose()
         await apart.aclose()
         server.close()
+
+
+async def test_text_is_given_as_it_is_and_errors_are_the_same() -> None:
+    kube = client(lambda request: httpx.Response(200, text=f"last {request.url.params['tailLines']} lines\n"))
+    assert await kube.text("/log", params={"tailLines": "2"}) == "last 2 lines\n"
+    with pytest.raises(NotFound, match="words"):
+        await client(lambda _: status(404, "NotFound")).text("/log", params={})
+    with pytest.raises(KubernetesUnavailable):
+        await client(lambda _: httpx.Response(302, headers={"Location": "http://evil.test/"})).text("/log", params={})

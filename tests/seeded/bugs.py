@@ -304,4 +304,22 @@ BUGS = (
         "    if again and not seen.fresh:\n", "    if False:\n",
         _DECIDE,
     ),
+    Bug(
+        "what a job waits for is never told", _C + "steps.py",
+        "        if patience <= 0:\n            patience, why = None, Why(run.reason, run.message or why.message)\n",
+        "",
+        _DECIDE,
+    ),
+    Bug(
+        "a program's log is told unasked", _C + "backends/kubernetes_job/tails.py",
+        "        if not self._lines:\n            return {}\n",
+        "",
+        ("tests/backends/kubernetes_job/test_tails.py",),
+    ),
+    Bug(
+        "an end waits for a log that is never told", _C + "backends/kubernetes_job/tails.py",
+        "            _, late = await asyncio.wait(tasks, timeout=PATIENCE)\n",
+        "            _, late = await asyncio.wait(tasks)\n",
+        ("tests/backends/kubernetes_job/test_tails.py",),
+    ),
 )  # fmt: skip

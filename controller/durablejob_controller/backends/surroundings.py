@@ -41,6 +41,10 @@ class KubernetesApi(Protocol):
         """One request, sent at most once, with the controller's credentials; raises ``KubernetesError`` only."""
         ...
 
+    async def text(self, path: str, *, params: Mapping[str, str]) -> str:
+        """GET of what is text (a pod's log); ``params`` must bound it. Raises ``KubernetesError`` only."""
+        ...
+
 
 class GateTokens(Protocol):
     """Makes the unforgeable part of a claim's URL."""

@@ -5,6 +5,7 @@ Only as much of both as the backend relies on; ``test_on_kube`` shows that the r
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import itertools
 from collections.abc import Mapping
@@ -34,6 +35,10 @@ class ScriptedCluster:
     errors: dict[str, list[Exception]] = field(default_factory=dict)
     """By method: what the next calls raise, before they have any effect."""
     asked: list[tuple[str, str, Mapping[str, str] | None]] = field(default_factory=list)
+    logs: dict[str, str | Exception] = field(default_factory=dict)
+    """What the log of a pod of this name says, or the error that reading it raises."""
+    hang: bool = False
+    """Logs are never told."""
     _serial: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
     async def call(
@@ -54,13 +59,23 @@ class ScriptedCluster:
             return {"gitVersion": self.version}
         if path.endswith("selfsubjectaccessreviews"):
             wanted = body["spec"]["resourceAttributes"]
-            return {"status": {"allowed": f"{wanted['verb']} {wanted['resource']}" not in self.denied}}
+            resource = "/".join(filter(None, (wanted["resource"], wanted["subresource"])))
+            return {"status": {"allowed": f"{wanted['verb']} {resource}" not in self.denied}}
         answer = self._answer(method, path, params or {}, body, content_type)
         for job in list(self.jobs.values()):
             self._controller(job)
         if method == "PATCH" and self.behaviour == "unclear":
             raise KubernetesUnavailable("502", 502)
         return copy.deepcopy(answer)
+
+    async def text(self, path: str, *, params: Mapping[str, str]) -> str:
+        self.asked.append(("GET", path, params))
+        if self.hang:
+            await asyncio.sleep(3600)
+        said = self.logs[path.split("/")[-2]]
+        if isinstance(said, Exception):
+            raise said
+        return "".join(said.splitlines(keepends=True)[-int(params["tailLines"]) :])
 
     def _answer(self, method: str, path: str, params: Mapping[str, str], body: Any, content_type: str) -> Object:
         parts = path.split("/")

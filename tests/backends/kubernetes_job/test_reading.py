@@ -111,19 +111,25 @@ def test_a_failure_says_why(status: Object, pods: list[Object], expected: tuple[
     assert expected[2] in (run.message or "")
 
 
-WAITING: dict[str, tuple[Object, list[Object], str | None]] = {
+WAITING: dict[str, tuple[Object, list[Object], tuple[str | None, str | None]]] = {
     "no image": (
         job(), [pod("Pending", {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}})],
-        "ImagePullBackOff: no such image"),
-    "no node": (job(), [pod("Pending", conditions=NO_NODE)], "Unschedulable: 0/3 nodes"),
-    "a queue": (job(True, labels={QUEUE: "night"}), [], "waiting for Kueue to admit it, queue night"),
-    "nothing in particular": (job(), [pod("Pending", {"waiting": {"reason": "ContainerCreating"}})], None),
+        ("ImagePullBackOff", "ImagePullBackOff: no such image")),
+    "no image, at the first try": (
+        job(), [pod("Pending", {"waiting": {"reason": "ErrImagePull", "message": "no such image"}})],
+        ("ImagePullBackOff", "ErrImagePull: no such image")),
+    "no node": (job(), [pod("Pending", conditions=NO_NODE)], ("Unschedulable", "Unschedulable: 0/3 nodes")),
+    "a queue": (job(True, labels={QUEUE: "night"}), [], (None, "waiting for Kueue to admit it, queue night")),
+    "nothing in particular": (job(), [pod("Pending", {"waiting": {"reason": "ContainerCreating"}})], (None, None)),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("given", "pods", "expected"), WAITING.values(), ids=WAITING.keys())
-def test_a_run_that_waits_says_for_what(given: Object, pods: list[Object], expected: str | None) -> None:
-    assert run_of(given, pods).message == expected
+def test_a_run_that_waits_says_for_what(
+    given: Object, pods: list[Object], expected: tuple[str | None, str | None]
+) -> None:
+    run = run_of(given, pods)
+    assert (run.reason, run.message) == expected
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ NAMES = (
     "kube-scheduler",
     "kubelet",
     "kube-proxy",
+    "coredns",
     "kubectl",
 )
 TAGS = "grpcnotrace"

@@ -36,6 +36,7 @@ from durablejob_controller.backends.kubernetes_job.calls import (
 )
 from durablejob_controller.backends.kubernetes_job.manifest import Object
 from durablejob_controller.backends.kubernetes_job.probing import probe
+from durablejob_controller.backends.kubernetes_job.tails import Tails
 from durablejob_controller.backends.surroundings import KubernetesApi, Surroundings
 from durablejob_controller.errors import BackendUnavailable, Conflict, Forbidden, KubernetesError, NotFound, Refused
 
@@ -54,6 +55,8 @@ class KubernetesJob:
         self._namespace = surroundings.namespace
         self._cluster_uid = surroundings.cluster_uid
         self._calls = Calls(kube, surroundings.timeout)
+        self._log_lines = spec.kubernetes.failure_log_lines if spec.kubernetes is not None else 0
+        self._tails = Tails(self._calls, self._log_lines)
         self._where: dict[str, tuple[str, str]] = {}
         """Namespace and name of the Jobs that were seen last, by uid: a kill names the uid only."""
         self.cluster_id = spec.cluster_id or f"kubernetes-{surroundings.cluster_uid}"
@@ -65,7 +68,7 @@ class KubernetesJob:
         return manifest.body_hash(job, key)
 
     async def probe(self) -> Probe:
-        return await probe(self._calls, self._namespace, self._cluster_uid)
+        return await probe(self._calls, self._namespace, self._cluster_uid, logs=self._log_lines > 0)
 
     # --- reserve and submit -----------------------------------------------------------------------------
 
@@ -144,6 +147,7 @@ class KubernetesJob:
         jobs = await self._calls.jobs(self._namespace, labelSelector=manifest.LISTED)
         self._where = {}
         found: defaultdict[str, tuple[Run, ...]] = defaultdict(tuple)
+        self._tails.keep({job["metadata"]["uid"] for job in jobs})
         for job, run in await self._runs(jobs):
             found[reading.key_of(job) or ""] += (run,)
         return Snapshot(self._cluster_uid, dict(found))
@@ -173,7 +177,9 @@ class KubernetesJob:
                 for pod in await self._calls.pods(self._namespace, f"{reading.CONTROLLER_UID} in ({wanted})"):
                     labels = pod["metadata"].get("labels") or {}
                     pods[labels.get(reading.CONTROLLER_UID, "")].append(pod)
-            runs = [(job, reading.run_of(job, pods[job["metadata"]["uid"]])) for job in jobs]
+            tails = await self._tails.of(jobs, pods)
+            uids = [job["metadata"]["uid"] for job in jobs]
+            runs = [(job, reading.run_of(job, pods[uid], tails.get(uid))) for job, uid in zip(jobs, uids, strict=True)]
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise BackendUnavailable("the API server's answer is not made of Jobs and pods") from error
         self._remember(jobs)

@@ -29,6 +29,7 @@ MERGE_PATCH = "application/merge-patch+json"
 _BATCH = "/apis/batch/v1"
 _CORE = "/api/v1"
 _PAGE = 500
+_LOG_BYTES = 64 * 1024
 _RBAC = re.compile(r'User "[^"]*" cannot (\w+) resource "([^"]*)"')
 """How k8s.io/apiserver's responsewriters.Forbidden words what the authorizer refused; admission never does."""
 _SHAPE = (KeyError, TypeError, AttributeError, ValueError, IndexError)
@@ -96,6 +97,19 @@ class Calls:
     async def pods(self, namespace: str | None, selector: str) -> list[Object]:
         """All pods with these labels, by a quorum read."""
         return await self._list(f"{_CORE}{_in(namespace)}/pods", {"labelSelector": selector})
+
+    async def log(self, namespace: str, pod: str, container: str, lines: int) -> str:
+        """The last lines of a container's log; raises ``BackendError``, whatever the reason."""
+        path = f"{_CORE}{_in(namespace)}/pods/{pod}/log"
+        # The kubelet counts the bytes from the first of these lines on.
+        params = {"container": container, "tailLines": str(lines), "limitBytes": str(_LOG_BYTES)}
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._kube.text(path, params=params)
+        except KubernetesError as error:
+            raise BackendUnavailable(_words(error)) from error
+        except TimeoutError:
+            raise BackendUnavailable(f"no answer within {self._timeout:g} s") from None
 
     async def _list(self, path: str, selectors: Mapping[str, str]) -> list[Object]:
         found: list[Object] = []

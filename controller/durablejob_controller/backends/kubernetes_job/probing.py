@@ -16,15 +16,18 @@ RIGHTS = (
     ("", "pods", "list"),
 )
 """API group, resource, verb of every call that is made here."""
+LOG_RIGHT = ("", "pods/log", "get")
+"""And, where the ends of logs are told, of those."""
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 
-async def probe(calls: Calls, namespace: str | None, incarnation: str) -> Probe:
+async def probe(calls: Calls, namespace: str | None, incarnation: str, *, logs: bool) -> Probe:
     """Ask for the version and for each right; never raises for what is found there."""
+    rights = (*RIGHTS, LOG_RIGHT) if logs else RIGHTS
     try:
         version = str((await calls.send("GET", "/version"))["gitVersion"])
         # One after the other: a hundred backends that are probed at once are load enough for the API server.
-        lacking = [right for each in RIGHTS if (right := await _lacks(calls, namespace, *each))]
+        lacking = [right for each in rights if (right := await _lacks(calls, namespace, *each))]
     except CredentialsRefused as error:
         return _not_ready("CredentialsRefused", str(error))
     except BackendUnavailable as error:
@@ -57,7 +60,8 @@ async def probe(calls: Calls, namespace: str | None, incarnation: str) -> Probe:
 
 async def _lacks(calls: Calls, namespace: str | None, group: str, resource: str, verb: str) -> str | None:
     """The right, if it is lacking, as RBAC spells it."""
-    attributes = {"group": group, "resource": resource, "verb": verb}
+    kind, _, part = resource.partition("/")
+    attributes = {"group": group, "resource": kind, "subresource": part, "verb": verb}
     if namespace is not None:
         attributes["namespace"] = namespace
     review = {

@@ -45,8 +45,11 @@ def needs_pods(job: Object) -> bool:
     return _is_deleting(job) or not _count(job, "ready")
 
 
-def run_of(job: Object, pods: Sequence[Object]) -> Run:
-    """The run that this Job is, with its pods (which may be left out unless ``needs_pods``)."""
+def run_of(job: Object, pods: Sequence[Object], tail: str | None = None) -> Run:
+    """The run that this Job is, with its pods (which may be left out unless ``needs_pods``).
+
+    ``tail``: the last lines of the failed program's log.
+    """
     meta = job["metadata"]
     facts: dict[str, Any] = {
         "id": meta["uid"],
@@ -59,13 +62,23 @@ def run_of(job: Object, pods: Sequence[Object]) -> Run:
         return Run(phase=Phase.INERT, **facts)
     ended = _ended(job)
     if ended is not None and not _ended_by_deletion(job, ended):
-        return _ending(ended, pods, facts)
+        return _ending(ended, pods, facts, tail)
     if _is_deleting(job) and not _is_foreground(job) and not any(_phase(pod) in _ACTIVE for pod in pods):
         words = "the Job was deleted before it had ended"
         return Run(phase=Phase.ENDED, verdict=Verdict.DELETED, message=words, **facts)
     begun = _count(job, "ready") or any(_phase(pod) != "Pending" for pod in pods)
     phase = Phase.RUNNING if begun else Phase.QUEUED
-    return Run(phase=phase, message=_waiting(job, pods), condemned=_condemned(job), **facts)
+    reason, message = _waiting(job, pods)
+    return Run(phase=phase, reason=reason, message=message, condemned=_condemned(job), **facts)
+
+
+def culprit(job: Object, pods: Sequence[Object]) -> tuple[str, str, str] | None:
+    """Namespace, pod and container whose log says why this Job, which is not released yet, has failed."""
+    ended = _ended(job)
+    if ended is None or ended["type"] != "Failed" or not is_held(job) or _ended_by_deletion(job, ended):
+        return None
+    failed = _failed_container(pods)
+    return (job["metadata"]["namespace"], failed[0]["metadata"]["name"], failed[1]["name"]) if failed else None
 
 
 # --- how it ended ---------------------------------------------------------------------------------------
@@ -90,16 +103,17 @@ def _time(text: object) -> datetime:
     return datetime.fromisoformat(str(text))
 
 
-def _ending(ended: Mapping[str, Any], pods: Sequence[Object], facts: dict[str, Any]) -> Run:
+def _ending(ended: Mapping[str, Any], pods: Sequence[Object], facts: dict[str, Any], tail: str | None) -> Run:
     if ended["type"] == "Complete":
         return Run(phase=Phase.ENDED, verdict=Verdict.SUCCEEDED, exit_code=0, **facts)
     reason, said = str(ended.get("reason") or "Failed"), str(ended.get("message") or "the Job failed")
     code, cause, words = _cause(pods)
+    parts = (f"{reason}: {said}", f"; {words}" if words else "", f". Its last lines:\n{tail}" if tail else "")
     return Run(
         phase=Phase.ENDED,
         verdict=Verdict.FAILED,
         reason=(cause or reason)[:128],
-        message=f"{reason}: {said}{f'; {words}' if words else ''}",
+        message="".join(parts),
         exit_code=code,
         **facts,
     )
@@ -107,19 +121,38 @@ def _ending(ended: Mapping[str, Any], pods: Sequence[Object], facts: dict[str, A
 
 def _cause(pods: Sequence[Object]) -> tuple[int | None, str | None, str | None]:
     """Exit code, reason where it is more than that, and words, of the first container that failed."""
-    for pod in sorted(pods, key=lambda pod: _phase(pod) != "Failed"):
-        name, status = pod["metadata"]["name"], pod.get("status") or {}
-        evicted = status.get("reason")  # of the pod: Evicted, DeadlineExceeded
+    failed = _failed_container(pods)
+    if failed is not None:
+        pod, container, end = failed
+        why = end.get("reason") or "Error"
+        words = f"container {container['name']} of pod {pod['metadata']['name']} ended with exit code"
+        cause = _pod_reason(pod) or (None if why == "Error" else why)
+        return end["exitCode"], cause, f"{words} {end['exitCode']} ({why})"
+    gone = next((pod for pod in _failed_first(pods) if _pod_reason(pod)), None)
+    if gone is None:
+        return None, None, None
+    return None, _pod_reason(gone), f"pod {gone['metadata']['name']}: {_pod_reason(gone)}"
+
+
+def _failed_container(pods: Sequence[Object]) -> tuple[Object, Mapping[str, Any], Mapping[str, Any]] | None:
+    """Pod, container status and its end, of the first that failed."""
+    for pod in _failed_first(pods):
         for container in _containers(pod):
             end = (container.get("state") or {}).get("terminated") or {}
-            code = end.get("exitCode")
-            if code:
-                why = end.get("reason") or "Error"
-                words = f"container {container['name']} of pod {name} ended with exit code {code} ({why})"
-                return code, evicted or (None if why == "Error" else why), words
-        if evicted:
-            return None, evicted, f"pod {name}: {evicted}"
-    return None, None, None
+            if end.get("exitCode"):
+                return pod, container, end
+        if _pod_reason(pod):
+            return None  # it was taken off its node: no program of it has failed
+    return None
+
+
+def _failed_first(pods: Sequence[Object]) -> list[Object]:
+    return sorted(pods, key=lambda pod: _phase(pod) != "Failed")
+
+
+def _pod_reason(pod: Object) -> str | None:
+    """Evicted, DeadlineExceeded: what happened to the pod as a whole."""
+    return (pod.get("status") or {}).get("reason")
 
 
 def _containers(pod: Object) -> Iterator[Mapping[str, Any]]:
@@ -142,22 +175,26 @@ def _condemned(job: Object) -> str | None:
     return None if queued and not started else reasons.PREEMPTED.reason
 
 
-def _waiting(job: Object, pods: Sequence[Object]) -> str | None:
-    """What the program waits for."""
+def _waiting(job: Object, pods: Sequence[Object]) -> tuple[str | None, str | None]:
+    """What the program waits for: the cluster's word for it, if it has one, and in words."""
     if is_suspended(job) and not _is_deleting(job):
         queue = (job["metadata"].get("labels") or {}).get(QUEUE)
-        return f"waiting for Kueue to admit it, queue {queue}" if queue else None
+        return None, f"waiting for Kueue to admit it, queue {queue}" if queue else None
     for pod in pods:
         if _phase(pod) != "Pending":
             continue
         for container in _containers(pod):
             why = (container.get("state") or {}).get("waiting") or {}
-            if why.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
-                return f"{why['reason']}: {why.get('message') or container['name']}"[:512]
+            reason = why.get("reason")
+            if reason not in (None, "ContainerCreating", "PodInitializing"):
+                # A kubelet says one and the other in turns, once for each try.
+                known = "ImagePullBackOff" if reason == "ErrImagePull" else reason
+                return str(known)[:128], f"{reason}: {why.get('message') or container['name']}"[:512]
         for condition in (pod.get("status") or {}).get("conditions") or ():
             if (condition["type"], condition["status"]) == ("PodScheduled", "False"):
-                return f"{condition.get('reason')}: {condition.get('message')}"[:512]
-    return None
+                reason = str(condition.get("reason") or "Unschedulable")
+                return reason[:128], f"{reason}: {condition.get('message')}"[:512]
+    return None, None
 
 
 def _is_deleting(job: Object) -> bool:
