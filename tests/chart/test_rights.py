@@ -72,7 +72,7 @@ class Town:
         system = {"masters": masters, "tokenSecretRef": {"name": "spark-token"}}
         self._backend("spark", {"sparkStandalone": system, "artifactSchemes": ["local"]})
         self._backend("fake", {"plugin": {"name": "fake"}})
-        self._backend("here", {"kubernetes": {}})
+        self._backend("here", {"kubernetes": {"failureLogLines": 3}})
         system = {"masters": masters, "tokenSecretRef": {"name": "cluster-token"}}
         selected = {"namespaceSelector": {"matchLabels": {"town": namespace}}, "clusterID": f"of-{namespace}"}
         spec = {"sparkStandalone": system, "artifactSchemes": ["local"], **selected}

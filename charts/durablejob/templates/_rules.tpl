@@ -41,6 +41,11 @@ calls that the API server saw: none is missing, and none is never used. */ -}}
   resources: [pods]
   verbs: [list] # exit codes, and whether the pods of a deleted Job are gone
 {{- end }}
+{{- if .Values.rbac.podLogs }}
+- apiGroups: [""]
+  resources: [pods/log]
+  verbs: [get] # the last lines of a failed program's, where a backend says so
+{{- end }}
 {{- if .Values.rbac.secrets.all }}
 - apiGroups: [""]
   resources: [secrets]
