@@ -6,6 +6,8 @@ import asyncio
 from dataclasses import dataclass, field
 
 from durablejob_api.backend import JobBackend
+from durablejob_controller import reasons
+from durablejob_controller.backend_report import is_confirmed, rolled_back_from
 from durablejob_controller.backends.contract import Backend, Probe
 from durablejob_controller.jobs import Address
 from durablejob_controller.kube import Object, is_newer
@@ -26,6 +28,10 @@ class Entry:
     token: str | None = field(default=None, repr=False)
     problem: Why | None = None
     """Why there is no client for it."""
+    mark: str | None = None
+    """The storage has gone back from this resourceVersion, and its status does not say so yet."""
+    told_held: bool = False
+    """Its jobs know that it is held."""
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     """A probe is wanted now."""
@@ -34,10 +40,30 @@ class Entry:
     def uid(self) -> str:
         return str(self.raw["metadata"]["uid"])
 
+    @property
+    def held(self) -> Why | None:
+        """Why nothing may begin there until an administrator agrees; None: nothing is in the way."""
+        mark = self.mark or rolled_back_from(self.raw)
+        if mark is None or is_confirmed(self.raw, mark):
+            return None
+        return reasons.storage_rolled_back(self.address[2], mark)
+
+    @property
+    def recorded(self) -> bool:
+        """A restore that was noticed stands in its status."""
+        return self.mark in (None, rolled_back_from(self.raw))
+
     def take(self, raw: Object) -> None:
         """Another version of the same resource; an older one is ignored."""
         if is_newer(raw, self.raw):
+            if rolled_back_from(raw) != rolled_back_from(self.raw):
+                self.mark = None  # it is recorded, by this replica or by another
             self.raw = raw
+
+    def go_back(self, mark: str) -> None:
+        """The storage has gone back: every version is newer than the one that was read before."""
+        self.mark = mark
+        self.raw = {**self.raw, "metadata": {**self.raw["metadata"], "resourceVersion": "1"}}
 
     async def stop(self) -> None:
         for task in self.tasks:

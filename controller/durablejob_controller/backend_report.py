@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from durablejob_api import GROUP
 from durablejob_api.backend import BackendStatus
 from durablejob_api.conditions import set_condition
 from durablejob_controller.backends.contract import Probe
@@ -12,6 +14,8 @@ from durablejob_controller.errors import Conflict
 from durablejob_controller.kube import BACKENDS, CLUSTER_BACKENDS, Kube, Object, Resource
 from durablejob_controller.settings import BACKEND_FINALIZER
 
+CONFIRM = f"{GROUP}/confirm-restore"
+"""Annotation on a backend by which an administrator lets jobs begin again after a restore of etcd."""
 _TRIES = 3
 
 
@@ -28,6 +32,16 @@ def is_held(raw: Object) -> bool:
     return BACKEND_FINALIZER in raw["metadata"].get("finalizers", ())
 
 
+def rolled_back_from(raw: Object) -> str | None:
+    """What the backend's status says of a restore of etcd."""
+    return (raw.get("status") or {}).get("rolledBackFrom")
+
+
+def is_confirmed(raw: Object, mark: str) -> bool:
+    """An administrator has let jobs begin again, after this very restore."""
+    return bool((raw["metadata"].get("annotations") or {}).get(CONFIRM) == mark)
+
+
 async def hold(kube: Kube, raw: Object) -> Object:
     """Add our finalizer; returns the newer version, and raises ``KubernetesError``."""
     if is_held(raw) or is_deleting(raw):
@@ -35,13 +49,22 @@ async def hold(kube: Kube, raw: Object) -> Object:
     return await _set_finalizer(kube, raw, wanted=True)
 
 
-async def report(
-    kube: Kube, raw: Object, probe: Probe, *, in_use: bool, cluster_id: str | None, type_: str | None
-) -> Object:
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What there is to say of a backend."""
+
+    probe: Probe
+    in_use: bool
+    cluster_id: str | None
+    type: str | None
+    rolled_back_from: str | None = None
+
+
+async def report(kube: Kube, raw: Object, found: Findings) -> Object:
     """Write what is news; returns the newest version. Raises ``KubernetesError``."""
     for _ in range(_TRIES):
         try:
-            return await _report(kube, raw, probe, in_use, cluster_id, type_)
+            return await _report(kube, raw, found)
         except Conflict:
             meta = raw["metadata"]
             newer = await kube.get(kind_of(raw), meta.get("namespace"), meta["name"])
@@ -51,17 +74,15 @@ async def report(
     return raw
 
 
-async def _report(
-    kube: Kube, raw: Object, probe: Probe, in_use: bool, cluster_id: str | None, type_: str | None
-) -> Object:
+async def _report(kube: Kube, raw: Object, found: Findings) -> Object:
     if is_deleting(raw):
-        if is_held(raw) and not in_use:
+        if is_held(raw) and not found.in_use:
             return await _set_finalizer(kube, raw, wanted=False)  # with its last finalizer it is gone
-    elif in_use:
+    elif found.in_use:
         raw = await hold(kube, raw)
     status = raw.get("status") or {}
     old = BackendStatus.model_validate(status)
-    new = _next(old, raw, probe, cluster_id, type_)
+    new = _next(old, raw, found)
     if _gist(new) == _gist(old):
         return raw
     return await kube.replace(kind_of(raw), {**raw, "status": new.to_api()}, "status")
@@ -74,16 +95,17 @@ async def _set_finalizer(kube: Kube, raw: Object, *, wanted: bool) -> Object:
     return await kube.patch_metadata(kind_of(raw), meta, changes)
 
 
-def _next(old: BackendStatus, raw: Object, probe: Probe, cluster_id: str | None, type_: str | None) -> BackendStatus:
-    generation = raw["metadata"].get("generation", 0)
+def _next(old: BackendStatus, raw: Object, found: Findings) -> BackendStatus:
+    generation, probe = raw["metadata"].get("generation", 0), found.probe
     changes: dict[str, Any] = {
         "observed_generation": generation,
-        "type": type_ or old.type,
+        "type": found.type or old.type,
         "guarantee": probe.guarantee if probe.ready else old.guarantee,
         # What the external system says of itself may be of any length.
         "version": probe.version[:128] or old.version,
         "incarnation": probe.incarnation[:128] or old.incarnation,
-        "cluster_id": cluster_id or old.cluster_id,
+        "cluster_id": found.cluster_id or old.cluster_id,
+        "rolled_back_from": found.rolled_back_from or old.rolled_back_from,
         "message": probe.message[:1024],
         "conditions": set_condition(
             old.conditions,

@@ -80,10 +80,16 @@ def grant_start(
     refusal = _refusal(job, current, record, claim)
     if refusal is not None:
         return Denied(refusal)
+    return Granted(_won(job, current, record, nonce, driver, now, run))
+
+
+def _won(
+    job: DurableJob, current: Current, record: Claim, nonce: str, driver: str, now: datetime, run: Run | None
+) -> DurableJobStatus:
     won = record.model_copy(update={"state": ClaimState.STARTED, "nonce": nonce, "driver": driver})
     begun = (run.started_time if run else None) or current.run_started_time
     running = current.model_copy(update={"claim": won, "started_at": now, "run_started_time": begun})
-    return Granted(advanced(job, running, State.RUNNING, reasons.RUNNING, now, run=run, reachable=True))
+    return advanced(job, running, State.RUNNING, reasons.RUNNING, now, run=run, reachable=True)
 
 
 def _refusal(job: DurableJob, current: Current, record: Claim, claim: ClaimId) -> str | None:
@@ -96,6 +102,26 @@ def _refusal(job: DurableJob, current: Current, record: Claim, claim: ClaimId) -
     if wishes_end(job, current.number):
         return "the job is being cancelled"
     return None
+
+
+def is_unrecorded_winner(job: DurableJob, claim: ClaimId) -> bool:
+    """Whether who reports an end has won this claim by a record that is no more (rule 4).
+
+    Only a JVM that was given leave reports its end, so a claim that is still open was won once: etcd was restored.
+    """
+    current = job.current
+    record = current.claim if current is not None and current.number == claim.attempt else None
+    if record is None or job.metadata.uid != claim.uid:
+        return False
+    return record.number == claim.number and record.state is ClaimState.OPEN
+
+
+def adopted(job: DurableJob, nonce: str, driver: str, now: datetime, run: Run) -> DurableJobStatus:
+    """The status with this winner, whatever was wished since: its program has run."""
+    current = job.current
+    if current is None or current.claim is None:
+        raise ValueError("there is no claim to win")
+    return _won(job, current, current.claim, nonce, driver, now, run)
 
 
 def note_ended(

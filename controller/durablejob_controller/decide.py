@@ -42,10 +42,11 @@ object         active since another time    it was stopped, and began again: Pre
 object         ended                        as for the winner
 reserved id    another run under the id     kill it; close, Lost
 reserved id    absent, or refused copy      it was accepted, or forgotten: close, Lost. Else it never began:
-                                            wish, deadline, refusal, other body: close, then Cancelled,
-                                            Failed; nothing of these: submit again
+                                            wish, deadline, refusal (noted first), other body: close, then
+                                            Cancelled, Failed; nothing of these: submit again
 reserved id    active, ended                as for the winner; close comes before the end
 any            no usable answer             wait
+any            (restored from a backup)     what would begin something waits until a person agrees
 =============  ===========================  ==========================================================
 """
 
@@ -68,6 +69,7 @@ from durablejob_controller.gated import (
 )
 from durablejob_controller.reasons import Why
 from durablejob_controller.record import advanced, attempt_of, fresh_attempt, next_claim
+from durablejob_controller.restored import restored
 from durablejob_controller.steps import QUEUED_GRACE, end, inform, state_of, unanswered, winner_id
 from durablejob_controller.ungated import inert_object, reserved_id
 from durablejob_controller.views import (
@@ -99,7 +101,21 @@ RELEASE = f"{GROUP}/release"
 
 
 def decide(job: DurableJob, site: Site | NoSite, seen: Seen, now: datetime) -> Decision:
-    """The next step for this job."""
+    """The next step for this job; what would begin something waits where only a person can know that it may."""
+    decision = _next(job, site, seen, now)
+    why = restored(job) or (site.held if isinstance(site, Site) else None)
+    if why is not None and _begins(decision):
+        return inform(job, attempt_of(job), state_of(job), why, now, closely=True)
+    return decision
+
+
+def _begins(decision: Decision) -> bool:
+    """Whether something is reserved or submitted by it."""
+    step = decision.then if isinstance(decision, Record) else decision
+    return isinstance(step, Reserve | Submit)
+
+
+def _next(job: DurableJob, site: Site | NoSite, seen: Seen, now: datetime) -> Decision:
     current = job.current
     if current is not None and current.outcome is not None:
         return _after_end(job, current, site, seen, now)
@@ -145,8 +161,8 @@ def _before_start(job: DurableJob, current: Current, site: Site | NoSite, seen: 
     if any(run.phase is not Phase.INERT for run in seen.runs):
         return end(job, current, Outcome.LOST, reasons.FOUND_WITHOUT_RESERVATION, now)
     if wishes_end(job, current.number) or job.deleting:
-        if isinstance(site, Site) and site.blocked is None and not seen.fresh and seen.trouble is None:
-            return LookUp()  # rule 4 once more: a rolled-back status must not call a running program Cancelled
+        if isinstance(site, Site) and site.blocked is None and not _looked_for(site, seen) and seen.trouble is None:
+            return _look_for(site)  # rule 4 once more: a rolled-back status must not call a running program Cancelled
         return end(job, current, Outcome.CANCELLED, reasons.CANCELLED_BEFORE_START, now)
     if isinstance(site, NoSite) and site.final:
         return end(job, current, Outcome.FAILED, site.why, now)
@@ -163,9 +179,18 @@ def _before_start(job: DurableJob, current: Current, site: Site | NoSite, seen: 
         return Wait()
     if seen.sighting is None and seen.trouble is not None:
         return unanswered(job, current, seen, now)
-    if not seen.fresh:
-        return LookUp()  # rule 4: also before the first submission
+    if not _looked_for(site, seen):
+        return _look_for(site)  # rule 4: also before the first submission
     return _reserve(job, current, site, seen, now)
+
+
+def _looked_for(site: Site, seen: Seen) -> bool:
+    """Where ids are reserved a batch need not show what has ended."""
+    return seen.confirmed if site.traits.identity is Identity.RESERVED_ID else seen.fresh
+
+
+def _look_for(site: Site) -> LookUp:
+    return LookUp(exactly=site.traits.identity is Identity.RESERVED_ID)
 
 
 def _reserve(job: DurableJob, current: Current, site: Site, seen: Seen, now: datetime) -> Decision:
@@ -173,7 +198,12 @@ def _reserve(job: DurableJob, current: Current, site: Site, seen: Seen, now: dat
     if site.traits.identity is not Identity.CLAIM and offer is None:
         if seen.rejected is not None:  # what the system will not even hold has no effect, now or later
             return end(job, current, Outcome.FAILED, Why(seen.rejected.reason, seen.rejected.message), now)
-        return Reserve()
+        if seen.hold <= 0:
+            return Reserve()
+        if seen.doubt is None:
+            return Wait(seen.hold)
+        why = reasons.backend_unreachable(seen.doubt)
+        return inform(job, current, State.PENDING, why, now, reachable=False, again=seen.hold, closely=True)
     reservation = Reservation(
         backend_uid=site.uid,
         backend_type=site.type,
@@ -181,6 +211,7 @@ def _reserve(job: DurableJob, current: Current, site: Site, seen: Seen, now: dat
         incarnation=(offer.incarnation if offer else "") or (seen.sighting.incarnation if seen.sighting else ""),
         application_id=offer.application_id if offer else None,
         object_uid=offer.object_uid if offer else None,
+        staging=offer.staging if offer else None,
         body_hash=site.body_hash,
         at=now,
     )
@@ -221,6 +252,13 @@ def _after_end(job: DurableJob, current: Current, site: Site | NoSite, seen: See
             return LookUp()  # an old list may not show yet that our finalizer is on the object
         if job.metadata.annotations.get(RELEASE) != "true":
             return Wait()  # until its backend is back: who else would take our finalizer off?
+    staged = reservation is not None and reservation.staging is not None
+    if staged and ours and (goes_on or job.deleting) and seen.trouble is None:
+        # Only files, which can start nothing any more: a system that does not answer is not waited for.
+        if not seen.confirmed:
+            return LookUp(exactly=True)
+        if seen.sighting is not None and seen.sighting.held:
+            return Release()
     if job.deleting:
         return Unguard() if job.guarded else Wait()
     if goes_on:

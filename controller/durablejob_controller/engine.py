@@ -10,10 +10,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import ssl
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
 from typing import TypeVar
 
 from aiohttp import web
@@ -22,7 +24,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from durablejob_api import API_VERSION
 from durablejob_controller import metrics
 from durablejob_controller.backends.registry import Registry
-from durablejob_controller.errors import KubernetesError, KubernetesUnavailable, NotServed
+from durablejob_controller.certificate import Certificate
+from durablejob_controller.errors import KubernetesError, KubernetesUnavailable, NotFound, NotServed
 from durablejob_controller.events import EventRecorder
 from durablejob_controller.gate import Gate
 from durablejob_controller.jobs import Jobs
@@ -42,6 +45,8 @@ START_PATIENCE = 1.0
 """Seconds between tries to begin while the API server is away."""
 CRD_PATIENCE = 5.0
 """Seconds between looks for the CRDs."""
+CHECK_INTERVAL = 5.0
+"""Seconds between looks whether the API server's storage has gone back."""
 
 
 class Engine:
@@ -58,8 +63,13 @@ class Engine:
         self._tasks: list[asyncio.Task[None]] = []
         self._runners: list[web.AppRunner] = []
         self._elector: Elector | None = None
+        self._electing: Kube | None = None
+        """The lease has connections of its own: hundreds of status writes at once must not cost the leadership."""
         self._listed = False
         self._stopping = False
+        self._relist_now = asyncio.Event()
+        self.watch_again = asyncio.Event()
+        """What the watch waits for will not come: the storage has gone back."""
 
     # --- beginning and end ----------------------------------------------------------------------------
 
@@ -68,9 +78,14 @@ class Engine:
         await self._serve(self._health(), self._settings.http_listen, None)
         await self._wait_for_crds()
         tokens = await self._patiently(lambda: load(self._kube, self._settings.own_namespace))
-        sites = self._sites = Sites(self._kube, self._registry, self._settings, tokens, self._jobs, self._queue)
+        sites = self._sites = Sites(
+            self._kube, self._registry, self._settings, tokens, self._jobs, self._queue, self._events
+        )
         system = await self._patiently(lambda: self._kube.get(NAMESPACES, None, "kube-system"))
         sites.cluster_uid = system["metadata"]["uid"]
+        self._kube.high_water.told = self._go_back
+        if self._settings.high_water_file:
+            self._kube.high_water.load(Path(self._settings.high_water_file), sites.cluster_uid)
         gate = Gate(self._kube, tokens, self._registry, sites, self._jobs, self._queue, self._events)
         await self._serve(gate.application(), self._settings.gate_listen, self._tls())
         await self._patiently(self._relist)
@@ -81,10 +96,11 @@ class Engine:
         self._spawn(self._events.run(), "events")
         self._spawn(self._relist_for_ever(), "relist")
         self._spawn(Sweeper(self._kube, self._jobs, sites, self._settings).run(), "sweep")
+        self._spawn(self._check_for_ever(), "high water")
         if self._settings.elect:
-            own = self._settings
+            own, self._electing = self._settings, self._kube.apart()
             self._elector = Elector(
-                self._kube, own.own_namespace, own.lease_name, own.identity, own.lease_duration, self._lead
+                self._electing, own.own_namespace, own.lease_name, own.identity, own.lease_duration, self._lead
             )
             self._spawn(self._elector.run(), "elector")
         else:
@@ -106,6 +122,8 @@ class Engine:
             await self._sites.aclose()
         for runner in self._runners:
             await runner.cleanup()
+        if self._electing is not None:
+            await self._electing.aclose()
         await self._kube.aclose()
 
     def _spawn(self, coroutine: Coroutine[None, None, None], name: str) -> None:
@@ -162,19 +180,30 @@ class Engine:
 
     async def _relist_for_ever(self) -> None:
         while True:
-            await asyncio.sleep(self._settings.relist_interval)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.relist_interval):
+                    await self._relist_now.wait()
             try:
+                self._relist_now.clear()
                 await self._relist()
             except KubernetesError as error:
-                log.warning("periodic list failed: %s", error)
+                log.warning("list failed: %s", error)
             except Exception:
-                log.exception("periodic list failed")
+                log.exception("list failed")
+            else:
+                continue
+            await asyncio.sleep(START_PATIENCE)
+            self._relist_now.set()
 
     async def _relist(self) -> None:
-        """Take in everything, and drop what is gone: after a 410 the watch lists again, but tells no deletions."""
+        """Take in everything, and drop what is gone: after a 410 the watch lists again, but tells no deletions.
+
+        What a list lacks is asked for by its name (rule 6): a cache that is behind answers from the past.
+        """
         if self._sites is None:
             return
         namespaces: tuple[str | None, ...] = self._settings.namespaces or (None,)
+        era = self._kube.high_water.era
         jobs, backends = {uid for uid, _ in self._jobs}, self._sites.uids()
         seen: set[str] = set()
         lists: list[tuple[Resource, str, str | None]] = [(CLUSTER_BACKENDS, "ClusterJobBackend", None)]
@@ -188,16 +217,57 @@ class Engine:
                     self.job_seen(None, raw)
                 else:
                     await self.backend_seen(None, raw)
+        if era == self._kube.high_water.era:
+            self._sites.listed()
         for uid in backends - seen:
-            await self._sites.remove(uid)
+            await self._sites.drop_if_gone(uid)
         for uid in jobs - seen:
-            self._jobs.remove(uid)
-            self._queue.forget(uid)
+            await self._drop_if_gone(uid)
         counts = Counter(e.job.status.state.value if e.job.status else "Pending" for _, e in self._jobs)
         metrics.JOBS.clear()
         for state, number in counts.items():
             metrics.JOBS.labels(state=state).set(number)
         metrics.PARKED.set(sum(entry.parked for _, entry in self._jobs))
+
+    # --- a restore of etcd ----------------------------------------------------------------------------
+
+    def _go_back(self, before: int, found: int) -> None:
+        """All that was read is of a time that is no more: hold everything, forget it, and read it anew."""
+        metrics.ROLLBACKS.inc()
+        if self._sites is None:
+            return
+        self._sites.roll_back(before)
+        self._jobs.clear()
+        self._relist_now.set()
+        self.watch_again.set()
+
+    async def _check_for_ever(self) -> None:
+        """Notice a restore also while nothing is written; and keep what is known for the next process."""
+        path, namespace = self._settings.high_water_file, (self._settings.namespaces or (None,))[0]
+        while True:
+            try:
+                await self._kube.check(namespace)
+            except KubernetesError as error:
+                log.debug("the storage's revision is not known: %s", error)
+            # Not before every backend's status says it: until then the file is what a new process knows of the restore.
+            if path and self._sites is not None and self._sites.recorded:
+                self._kube.high_water.save(Path(path), self._sites.cluster_uid)
+            await asyncio.sleep(CHECK_INTERVAL)
+
+    async def _drop_if_gone(self, uid: str) -> None:
+        entry = self._jobs.get(uid)
+        if entry is None:
+            return
+        meta = entry.raw["metadata"]
+        try:
+            raw = await self._kube.get(JOBS, meta["namespace"], meta["name"])
+        except NotFound:
+            raw = None
+        if raw is None or raw["metadata"]["uid"] != uid:
+            self._jobs.remove(uid)
+            self._queue.forget(uid)
+        if raw is not None:
+            self.job_seen(None, raw)
 
     async def _wait_for_crds(self) -> None:
         told = False
@@ -229,11 +299,12 @@ class Engine:
     # --- listeners ------------------------------------------------------------------------------------
 
     def _tls(self) -> ssl.SSLContext | None:
-        if not self._settings.gate_tls_cert:
+        settings = self._settings
+        if not settings.gate_tls_cert or not settings.gate_tls_key:
             return None
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(self._settings.gate_tls_cert, self._settings.gate_tls_key)
-        return context
+        certificate = Certificate(settings.gate_tls_cert, settings.gate_tls_key)
+        self._spawn(certificate.run(), "certificate")
+        return certificate.context
 
     async def _serve(self, app: web.Application, address: str, tls: ssl.SSLContext | None) -> None:
         runner = web.AppRunner(app, access_log=None)

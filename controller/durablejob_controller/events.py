@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from durablejob_api import API_VERSION
+from durablejob_api.backend import JobBackend
 from durablejob_api.job import DurableJob
 from durablejob_api.status import DurableJobStatus, State
 from durablejob_controller.errors import KubernetesError
@@ -60,14 +61,15 @@ class EventRecorder:
         if what is not None:
             self.post(job, what)
 
-    def post(self, job: DurableJob, what: Transition) -> None:
-        meta = job.metadata
+    def post(self, about: DurableJob | JobBackend, what: Transition) -> None:
+        meta = about.metadata
+        namespace = meta.namespace or "default"  # where the events of what has no namespace lie
         event: Object = {
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
             "metadata": {
                 "name": f"{meta.name[:200].rstrip('-.')}.{uuid.uuid4().hex[:12]}",
-                "namespace": meta.namespace,
+                "namespace": namespace,
             },
             "eventTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
             "reportingController": "durablejob.io/controller",
@@ -78,7 +80,7 @@ class EventRecorder:
             "type": "Warning" if what.warning else "Normal",
             "regarding": {
                 "apiVersion": API_VERSION,
-                "kind": "DurableJob",
+                "kind": about.kind,
                 "name": meta.name,
                 "namespace": meta.namespace,
                 "uid": meta.uid,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from datetime import UTC, datetime
+from datetime import datetime
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -21,7 +21,14 @@ from durablejob_api.status import DurableJobStatus, Ending
 from durablejob_controller import metrics
 from durablejob_controller.backends.contract import Run
 from durablejob_controller.backends.registry import Registry
-from durablejob_controller.claims import ClaimId, Denied, grant_start, note_ended
+from durablejob_controller.claims import (
+    ClaimId,
+    Denied,
+    adopted,
+    grant_start,
+    is_unrecorded_winner,
+    note_ended,
+)
 from durablejob_controller.errors import BackendError, Conflict, KubernetesError, NotFound
 from durablejob_controller.events import EventRecorder
 from durablejob_controller.jobs import Jobs, parse
@@ -33,6 +40,7 @@ from durablejob_controller.tokens import PREFIX, Tokens
 log = logging.getLogger(__name__)
 
 VERDICT = "Durablejob-Verdict"
+HELD = "etcd was restored from a backup; an administrator has to let jobs begin again"
 BODY_LIMIT = 4096
 BODY_PATIENCE = 10.0
 """Seconds in which a call must have arrived whole."""
@@ -97,18 +105,26 @@ class Gate:
         for _ in range(SWAPS):
             raw = await self._read(claim)
             job = None if raw is None else parse(raw)[0]
-            answer = grant_start(job, claim, call.nonce, call.driver, _now())
+            answer = grant_start(job, claim, call.nonce, call.driver, self._now())
             if isinstance(answer, Denied):
                 return _verdict("start", "denied", 409, answer.why, claim, call)
+            if self._is_held(job):
+                return _later(HELD)
             if answer.status is None:
                 return _verdict("start", "granted", 200, "granted before", claim, call)
             run = await self._listed(job, claim, call) if job is not None else None
             if raw is None or run is None:
                 return _later("the external system does not list this driver under this claim")
-            answer = grant_start(job, claim, call.nonce, call.driver, _now(), run)
+            answer = grant_start(job, claim, call.nonce, call.driver, self._now(), run)
             if not isinstance(answer, Denied) and answer.status and await self._swap(raw, job, answer.status):
+                if self._is_held(job):  # the write's own answer has told it
+                    return _later(HELD)
                 return _verdict("start", "granted", 200, "go", claim, call)
         return _later("the DurableJob is changing; come back")
+
+    def _is_held(self, job: DurableJob | None) -> bool:
+        """Nobody may begin until a person agrees: what this record does not know may have won the claim."""
+        return job is not None and self._sites.held(job) is not None
 
     async def _ended(self, request: web.Request) -> web.Response:
         claim = self._claim(request)
@@ -116,10 +132,19 @@ class Gate:
         for _ in range(SWAPS):
             raw = await self._read(claim)
             job = None if raw is None else parse(raw)[0]
-            status = note_ended(job, claim, call.nonce, call.how, _now(), call.message)
+            status = note_ended(job, claim, call.nonce, call.how, self._now(), call.message)
+            if job is not None and raw is not None and is_unrecorded_winner(job, claim):
+                run = await self._listed(job, claim, call)
+                if run is None:
+                    return _later("the external system does not list this driver under this claim")
+                await self._swap(raw, job, adopted(job, call.nonce, call.driver, self._now(), run))
+                continue  # then its end is noted
             if status is None or raw is None or await self._swap(raw, job, status):
                 return _verdict("ended", "noted", 200, call.how.value, claim, call)
         return _later("the DurableJob is changing; come back")
+
+    def _now(self) -> datetime:
+        return self._kube.clock.now().replace(microsecond=0)
 
     async def _read(self, claim: ClaimId) -> Object | None:
         """A live, quorum read; None: it is gone for certain."""
@@ -184,7 +209,3 @@ def _verdict(verb: str, verdict: str, status: int, why: str, claim: ClaimId, cal
 def _later(why: str) -> web.Response:
     metrics.GATE_ANSWERS.labels(verb="start", answer="later").inc()
     return web.Response(status=503, text=why, headers={"Retry-After": "1"})
-
-
-def _now() -> datetime:
-    return datetime.now(UTC).replace(microsecond=0)

@@ -7,6 +7,7 @@ handlers only pass on what they are told, and kopf never writes anything.
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -15,10 +16,15 @@ import kopf
 from kubernetes import client as kubernetes_client
 
 from durablejob_api import GROUP, VERSION
+from durablejob_controller import metrics
 from durablejob_controller.engine import Engine
-from durablejob_controller.errors import KubernetesError
 from durablejob_controller.kube import bearer
 from durablejob_controller.settings import Settings
+
+log = logging.getLogger(__name__)
+
+AGAIN_AFTER = 1.0
+"""Seconds from the end of a watch that failed to the beginning of the next."""
 
 
 class Backoffs:
@@ -56,7 +62,7 @@ def operator_settings() -> kopf.OperatorSettings:
     settings.watching.client_timeout = 330
     settings.watching.inactivity_timeout = 70
     settings.networking.error_backoffs = Backoffs()
-    settings.process.ultimate_exiting_timeout = 30
+    settings.process.ultimate_exiting_timeout = None  # it would kill this process when only the watch has ended
     return settings
 
 
@@ -96,6 +102,9 @@ class Watch:
 
     When kopf ends, it cancels whatever else runs in its event loop; in a thread it has a loop to itself, does
     not take the signals, and ours decides in which order things end.
+
+    kopf ends at every answer that it does not expect: a 410 by its status, HTML of some proxy, an error within a
+    watch. Then it is begun anew, and lists everything again.
     """
 
     def __init__(self, engine: Engine, settings: Settings, configuration: kubernetes_client.Configuration) -> None:
@@ -103,29 +112,53 @@ class Watch:
         self._settings = settings
         self._configuration = configuration
         self._stop = threading.Event()
+        self._end_of_one = threading.Event()
 
     async def run(self) -> None:
-        """Watch until cancelled; raises what made kopf end, if it did of itself."""
+        """Watch until cancelled."""
         loop = asyncio.get_running_loop()
-        thread = asyncio.ensure_future(asyncio.to_thread(self._watch, loop))
+        thread = asyncio.ensure_future(asyncio.to_thread(self._watch_for_ever, loop))
+        again = asyncio.ensure_future(self._end_when_asked())
         try:
             await asyncio.shield(thread)
-            raise KubernetesError("the watch ended of itself")
         finally:
+            again.cancel()
             self._stop.set()
+            self._end_of_one.set()
             await asyncio.wait([thread], timeout=10)
 
-    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
-        handlers = registry(self._engine, self._configuration, loop)
-        asyncio.run(
-            kopf.operator(
-                registry=handlers,
+    async def _end_when_asked(self) -> None:
+        """After a restore of etcd kopf would wait for ever for what comes after the last version it saw."""
+        while True:
+            await self._engine.watch_again.wait()
+            self._engine.watch_again.clear()
+            self._end_of_one.set()
+
+    def _watch_for_ever(self, loop: asyncio.AbstractEventLoop) -> None:
+        while not self._stop.is_set():
+            try:
+                asyncio.run(self._watch(loop))
+            except Exception as error:
+                log.warning("the watch failed, and begins anew: %s: %s", type(error).__name__, error)
+            metrics.WATCH_ENDS.inc()
+            self._stop.wait(AGAIN_AFTER)
+
+    async def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        # kopf waits for its flag in a thread of the loop's own, for which the loop waits at its end: a flag that
+        # nobody sets would keep a watch that has failed from ever returning.
+        flag = self._end_of_one = threading.Event()
+        if self._stop.is_set():
+            return
+        try:
+            await kopf.operator(
+                registry=registry(self._engine, self._configuration, loop),
                 settings=operator_settings(),
                 # Its own guess asks for the name of our user, who has none in a pod; nothing else asks for this one.
                 identity=self._settings.identity,  # type: ignore[arg-type]  # a str; kopf exports no name for it
                 standalone=True,
                 clusterwide=not self._settings.namespaces,
                 namespaces=self._settings.namespaces,
-                stop_flag=self._stop,
+                stop_flag=flag,
             )
-        )
+        finally:
+            flag.set()

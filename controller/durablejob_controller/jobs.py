@@ -225,6 +225,12 @@ class Jobs:
         if entry is not None:
             self._unindex(uid, entry)
 
+    def clear(self) -> None:
+        """Forget all: the versions that were read are of a time that is no more."""
+        self._entries.clear()
+        self._by_key.clear()
+        self._unfinished.clear()
+
     def _unindex(self, uid: str, entry: Entry) -> None:
         self._by_key.pop(entry.key, None)
         address = address_of(entry.job)

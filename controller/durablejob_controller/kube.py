@@ -6,6 +6,7 @@ rotating tokens); the calls are made with httpx, so that thousands of them share
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import ssl
@@ -20,6 +21,7 @@ from kubernetes import config as kubernetes_config
 
 from durablejob_api import GROUP, VERSION
 from durablejob_controller import metrics
+from durablejob_controller.clock import Clock
 from durablejob_controller.errors import (
     Conflict,
     Forbidden,
@@ -29,6 +31,7 @@ from durablejob_controller.errors import (
     NotServed,
     Refused,
 )
+from durablejob_controller.highwater import HighWater
 
 Object = dict[str, Any]
 
@@ -60,6 +63,8 @@ EVENTS = Resource("/apis/events.k8s.io/v1", "events")
 LEASES = Resource("/apis/coordination.k8s.io/v1", "leases")
 
 MERGE_PATCH = "application/merge-patch+json"
+ANSWER_CAP = 64 << 20
+"""Bytes of an answer: a page of 500 objects, each of which etcd lets have 1.5 MiB, and few of which come near that."""
 
 
 def is_newer(new: Object, old: Object) -> bool:
@@ -106,7 +111,11 @@ class Kube:
     """A client. All methods raise ``KubernetesError`` and its kinds, nothing else."""
 
     def __init__(self, configuration: kubernetes_client.Configuration, timeout: float = 10.0) -> None:
+        self.high_water = HighWater()
         self._configuration = configuration
+        self._timeout = timeout
+        """Seconds for a request and its whole answer."""
+        self.clock = Clock()
         self._client = httpx.AsyncClient(
             base_url=configuration.host,
             verify=_tls(configuration),
@@ -120,24 +129,39 @@ class Kube:
     async def aclose(self) -> None:
         await self._client.aclose()
 
+    def apart(self) -> Kube:
+        """Another client for the same API server: what waits for its connections does not wait for these."""
+        return Kube(self._configuration, self._timeout)
+
     async def get(self, resource: Resource, namespace: str | None, name: str) -> Object:
         """A quorum read: no resourceVersion is sent, so that the answer is not from a stale cache."""
-        return await self.call("GET", resource.path(namespace, name))
+        return _object(await self.call("GET", resource.path(namespace, name)))
 
     async def pages(self, resource: Resource, namespace: str | None) -> AsyncIterator[Object]:
         """All objects, page by page; the list is consistent as of its first page."""
         token: str | None = None
         while True:
             params = {"limit": "500"} | ({"continue": token} if token else {})
+            asked = self.high_water.ask()
             page = await self.call("GET", resource.path(namespace), params=params)
-            for item in page.get("items", ()):
+            if not isinstance(page.get("items"), list):  # an absence is concluded from it: nothing else will do
+                raise KubernetesUnavailable(f"GET {resource.path(namespace)}: the answer is not a list of objects")
+            if token is None and resource.prefix == _OURS:  # a later page tells the first one's version
+                self.high_water.answered(asked, page.get("metadata", {}).get("resourceVersion"))
+            for item in page["items"]:
                 yield item
             token = page.get("metadata", {}).get("continue")
             if not token:
                 return
 
+    async def check(self, namespace: str | None) -> None:
+        """See how far the storage is: ``high_water`` notices when it has gone back."""
+        asked = self.high_water.ask()
+        page = await self.call("GET", JOBS.path(namespace), params={"limit": "1"})
+        self.high_water.answered(asked, page.get("metadata", {}).get("resourceVersion"))
+
     async def create(self, resource: Resource, namespace: str | None, body: Object) -> Object:
-        return await self.call("POST", resource.path(namespace), body=body)
+        return _object(await self.call("POST", resource.path(namespace), body=body))
 
     async def replace(self, resource: Resource, body: Object, subresource: str | None = None) -> Object:
         """PUT: the resourceVersion in ``body`` makes it a compare-and-swap; ``Conflict`` when it lost."""
@@ -145,13 +169,22 @@ class Kube:
         if not meta.get("resourceVersion"):
             raise KubernetesError("a compare-and-swap needs a resourceVersion")
         path = resource.path(meta.get("namespace"), meta["name"], subresource)
-        return await self.call("PUT", path, body=body)
+        return await self._change("PUT", resource, path, body, "application/json")
 
     async def patch_metadata(self, resource: Resource, meta: Mapping[str, Any], changes: Object) -> Object:
         """Change metadata of the very version that ``meta`` is of; ``Conflict`` when it is another by now."""
         body = {"metadata": {"uid": meta["uid"], "resourceVersion": meta["resourceVersion"], **changes}}
         path = resource.path(meta.get("namespace"), meta["name"])
-        return await self.call("PATCH", path, body=body, content_type=MERGE_PATCH)
+        return await self._change("PATCH", resource, path, body, MERGE_PATCH)
+
+    async def _change(self, method: str, resource: Resource, path: str, body: Object, content_type: str) -> Object:
+        """A compare-and-swap; its answer tells the storage's revision, unless it changed nothing."""
+        asked = self.high_water.ask()
+        raw = _object(await self.call(method, path, body=body, content_type=content_type))
+        version = raw["metadata"].get("resourceVersion")
+        if resource.prefix == _OURS and version != body["metadata"]["resourceVersion"]:
+            self.high_water.answered(asked, version)
+        return raw
 
     async def delete(self, resource: Resource, meta: Mapping[str, Any]) -> None:
         """Delete this very version of this very object."""
@@ -169,14 +202,17 @@ class Kube:
         content_type: str = "application/json",
     ) -> Object:
         """One request, sent at most once; raises ``KubernetesError``. The other methods are made of it."""
-        return _answer(method, path, await self._send(method, path, params, body, content_type))
+        response, answer = await self._send(method, path, params, body, content_type)
+        found = _answer(method, path, response, answer)
+        self.clock.told(response.headers.get("Date"))  # only of an answer that is an API server's
+        return found
 
     async def text(self, path: str, *, params: Mapping[str, str]) -> str:
         """GET of what is text (a pod's log); ``params`` must bound it. Raises ``KubernetesError``."""
-        response = await self._send("GET", path, params)
+        response, answer = await self._send("GET", path, params)
         if response.status_code >= 300:
-            _answer("GET", path, response)
-        return response.text
+            _answer("GET", path, response, answer)
+        return answer.decode(errors="replace")
 
     async def _send(
         self,
@@ -185,7 +221,7 @@ class Kube:
         params: Mapping[str, str] | None,
         body: object = None,
         content_type: str = "application/json",
-    ) -> httpx.Response:
+    ) -> tuple[httpx.Response, bytes]:
         headers = {"Accept": "application/json"}
         token = bearer(self._configuration)
         if token:
@@ -197,21 +233,43 @@ class Kube:
         began = time.perf_counter()
         code = "error"
         try:
-            response = await self._client.request(method, path, params=params, content=content, headers=headers)
+            request = self._client.build_request(method, path, params=params, content=content, headers=headers)
+            async with asyncio.timeout(self._timeout):  # httpx's own ends are for each piece: a byte a second would do
+                response = await self._client.send(request, stream=True)
+                try:
+                    answer = await _whole(response)
+                finally:
+                    await response.aclose()
             code = str(response.status_code)
-        except (httpx.HTTPError, httpx.InvalidURL, RuntimeError) as error:  # the last: this client was closed
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, RuntimeError) as error:  # the last: a closed client
             raise KubernetesUnavailable(f"{method} {path}: {type(error).__name__}: {error}") from error
         finally:
             metrics.REST_REQUESTS.labels(code=code, method=method).inc()
             metrics.REST_SECONDS.labels(verb=method).observe(time.perf_counter() - began)
-        return response
+        return response, answer
 
 
-def _answer(method: str, path: str, response: httpx.Response) -> Object:
+def _object(found: Object) -> Object:
+    """``found``, if it is an object that can be known again."""
+    if not isinstance(found.get("metadata"), dict) or "resourceVersion" not in found["metadata"]:
+        raise KubernetesUnavailable("the API server's answer is not an object")
+    return found
+
+
+async def _whole(response: httpx.Response) -> bytes:
+    data = bytearray()
+    async for chunk in response.aiter_bytes():
+        data += chunk
+        if len(data) > ANSWER_CAP:
+            raise httpx.DecodingError(f"more than {ANSWER_CAP >> 20} MiB")
+    return bytes(data)
+
+
+def _answer(method: str, path: str, response: httpx.Response, answer: bytes) -> Object:
     status = response.status_code
     try:
-        body = response.json()
-    except ValueError:
+        body = json.loads(answer)
+    except (ValueError, RecursionError):
         body = None
     if status < 300 and isinstance(body, dict):
         return body

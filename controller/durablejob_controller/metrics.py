@@ -25,6 +25,7 @@ REST_SECONDS = Histogram(
     "rest_client_request_duration_seconds", "Duration of calls to the Kubernetes API", ["verb"], buckets=_FAST,
     registry=REGISTRY,
 )  # fmt: skip
+WATCH_ENDS = Counter("durablejob_watch_ends", "Watches that ended, and were begun anew", registry=REGISTRY)
 BACKEND_SECONDS = Histogram(
     "durablejob_backend_request_duration_seconds", "Duration of calls to external systems", ["backend", "verb"],
     buckets=_FAST, registry=REGISTRY,
@@ -43,3 +44,7 @@ JOB_SECONDS = Histogram(
 )  # fmt: skip
 JOBS = Gauge("durablejob_state", "Jobs by state", ["state"], registry=REGISTRY)
 LEADER = Gauge("durablejob_leader", "1 while this process decides", registry=REGISTRY)
+ROLLBACKS = Counter("durablejob_rollbacks", "Restores of etcd that were noticed", registry=REGISTRY)
+HELD = Gauge(
+    "durablejob_held_backends", "Backends to which nothing is submitted since a restore of etcd", registry=REGISTRY
+)

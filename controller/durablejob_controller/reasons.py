@@ -80,6 +80,24 @@ FOUND_WITHOUT_RESERVATION = Why(
 )
 
 
+def restored(name: str, uid: str, how: str) -> Why:
+    return Why(
+        "Restored",
+        f"This resource was made again from a copy without its status ({how}): its work may have run already, so it "
+        f"does not run by itself. To run it: kubectl annotate dj {name} durablejob.io/run-restored={uid}. If it has "
+        "run: delete it.",
+    )
+
+
+def storage_rolled_back(backend: str, mark: str) -> Why:
+    return Why(
+        "StorageRolledBack",
+        "The API server's storage has gone back in time (etcd was restored from a backup): what ran since that backup "
+        f"is not known here, so nothing is submitted to backend {backend}. Look at what it has run, cancel the jobs "
+        f"that must not run again, then annotate the backend: durablejob.io/confirm-restore={mark}",
+    )
+
+
 def backend_not_found(kind: str, name: str, namespace: str) -> Why:
     where = f" in namespace {namespace}" if kind == "JobBackend" else ""
     return Why("BackendNotFound", f"There is no {kind} {name}{where}: create it, or correct spec.backendRef.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from durablejob_api import FINALIZER
 from durablejob_api.job import DurableJob
@@ -29,7 +29,7 @@ from durablejob_controller.errors import (
 )
 from durablejob_controller.events import EventRecorder, Transition
 from durablejob_controller.jobs import Entry, Jobs
-from durablejob_controller.kube import JOBS, Kube
+from durablejob_controller.kube import JOBS, Kube, is_newer
 from durablejob_controller.logs import fields, note_transition
 from durablejob_controller.queue import WorkQueue
 from durablejob_controller.reasons import Why
@@ -90,6 +90,9 @@ class Reconciler:
                 for _ in range(MAX_STEPS):
                     if not await self._step(uid, entry):
                         break
+                    if self._jobs.get(uid) is not entry:  # all was forgotten meanwhile: the storage has gone back
+                        self._queue.add(uid)
+                        break
                 else:
                     self._queue.add_after(uid, self._poll_interval)
             entry.failures = 0
@@ -110,6 +113,7 @@ class Reconciler:
 
     async def _read_again(self, uid: str, entry: Entry) -> None:
         meta = entry.raw["metadata"]
+        asked = self._kube.high_water.ask()
         try:
             raw = await self._kube.get(JOBS, meta["namespace"], meta["name"])
         except NotFound:
@@ -120,6 +124,8 @@ class Reconciler:
             return
         if raw["metadata"]["uid"] != uid:
             self._jobs.remove(uid)
+        elif is_newer({"metadata": meta}, raw):
+            self._kube.high_water.contradicted(asked, raw["metadata"]["resourceVersion"])
         self._jobs.put(raw)
         # At once the first time, then with a pause: what reading does not cure must not spin.
         self._queue.add_after(raw["metadata"]["uid"], backoff(entry.failures - 1) if entry.failures else 0.0)
@@ -134,7 +140,7 @@ class Reconciler:
             site = NoSite(Why("InvalidSpec", f"spec: {entry.invalid}"), final=True)
         else:
             site = await self._sites.site(entry)
-        decision = decide(entry.job, site, self._seen(entry), datetime.now(UTC).replace(microsecond=0))
+        decision = decide(entry.job, site, self._seen(entry), self._kube.clock.now().replace(microsecond=0))
         log.debug("%s: %s", entry.job.metadata.name, decision, extra=fields(entry.job))
         return await self._carry_out(uid, entry, decision)
 
@@ -160,7 +166,9 @@ class Reconciler:
     async def _carry_out(self, uid: str, entry: Entry, decision: Decision) -> bool:
         match decision:
             case Wait(seconds=seconds):
-                for pause in (seconds, _until_deadline(entry.job)):
+                # Exact look-ups that are not answered wake nobody when they would be: batches may have been all along.
+                unanswered = self._poll_interval if entry.trouble is not None and entry.unfinished else None
+                for pause in (seconds, _until_deadline(entry.job, self._kube.clock.now()), unanswered):
                     if pause is not None:
                         self._queue.add_after(uid, pause)
                 return False
@@ -177,13 +185,11 @@ class Reconciler:
             case Guard() | Unguard() | Delete():
                 return await self._mark(entry, decision)
             case Submit():
+                # No write of ours comes before it, whose answer would tell that the storage has gone back.
+                await self._kube.check(entry.job.metadata.namespace)
                 return await self._submit(uid, entry, await self._secrets(entry))
             case Reserve():
-                answer = await self._backend(entry).reserve(entry.job, entry.key)
-                if isinstance(answer, Rejected):
-                    entry.rejected = answer
-                else:
-                    entry.offer = answer
+                await self._reserve(entry)
                 return True
             case Kill(run=run):
                 await self._backend(entry).kill(run)
@@ -212,11 +218,8 @@ class Reconciler:
         try:
             raw = await self._kube.replace(JOBS, body, "status")
         except Refused as error:
-            entry.parked = True
             metrics.STATUS_WRITES.labels(result="refused").inc()
-            log.exception("%s: parked, the API server refuses our status", old.metadata.name, extra=fields(entry.job))
-            note = f"A status write was refused; nothing more is tried until the resource changes: {error}"
-            self._events.post(old, Transition("Parked", note[:1024], warning=True, action="Park"))
+            self._park(entry, "status", error)
             return False
         except Conflict:
             metrics.STATUS_WRITES.labels(result="conflict").inc()
@@ -228,7 +231,22 @@ class Reconciler:
         note_transition(entry.job, old.status, status)
         return True
 
+    def _park(self, entry: Entry, what: str, error: Refused) -> None:
+        """The same write would be refused again: its rules forbid it, or what is stored is not valid (any more)."""
+        entry.parked = True
+        name = entry.job.metadata.name
+        log.error("%s: parked, the API server refuses our %s: %s", name, what, error, extra=fields(entry.job))
+        note = f"A write of {what} was refused; nothing more is tried until the resource changes: {error}"
+        self._events.post(entry.job, Transition("Parked", note[:1024], warning=True, action="Park"))
+
     async def _mark(self, entry: Entry, decision: Decision) -> bool:
+        try:
+            return await self._set_mark(entry, decision)
+        except Refused as error:
+            self._park(entry, "finalizers", error)
+            return False
+
+    async def _set_mark(self, entry: Entry, decision: Decision) -> bool:
         meta = entry.raw["metadata"]
         finalizers = [name for name in meta.get("finalizers", ()) if name != FINALIZER]
         if isinstance(decision, Delete):
@@ -288,7 +306,24 @@ class Reconciler:
             words = f"spec.spark.env: the controller's account lacks get on Secrets: {error}"
             return Rejected("SecretForbidden", words)
 
+    async def _reserve(self, entry: Entry) -> None:
+        """Set something aside; what keeps it from that is told to the job, and tried again after a pause."""
+        try:
+            answer = await self._backend(entry).reserve(entry.job, entry.key)
+        except BackendError as error:
+            log.warning("%s: nothing is reserved: %s", entry.job.metadata.name, error, extra=fields(entry.job))
+            entry.not_before, entry.doubt = time.monotonic() + backoff(entry.doubts), str(error)
+            entry.doubts += 1
+            return
+        entry.not_before, entry.doubt, entry.doubts = 0.0, None, 0
+        if isinstance(answer, Rejected):
+            entry.rejected = answer
+        else:
+            entry.offer = answer
+
     async def _submit(self, uid: str, entry: Entry, secrets: Values | Rejected) -> bool:
+        if self._sites.held(entry.job) is not None:
+            return True  # the answer to our last call has told it: decide again
         backend = self._backend(entry)
         answer = secrets if isinstance(secrets, Rejected) else await self._send(entry, backend, secrets)
         # A list that was asked for while the submission was under way may rightly lack it.
@@ -321,10 +356,10 @@ class Reconciler:
             metrics.BACKEND_SECONDS.labels(entry.job.spec.backend_ref.name, "submit").observe(time.monotonic() - began)
 
 
-def _until_deadline(job: DurableJob) -> float | None:
+def _until_deadline(job: DurableJob, now: datetime) -> float | None:
     """Seconds until the attempt's deadline: it passes without anything else happening. None: there is none ahead."""
     current, seconds = job.current, job.spec.active_deadline_seconds
     if seconds is None or current is None or current.reservation is None or current.outcome is not None:
         return None
-    left = (current.reservation.at + timedelta(seconds=seconds) - datetime.now(UTC)).total_seconds()
+    left = (current.reservation.at + timedelta(seconds=seconds) - now).total_seconds()
     return left if left > 0 else None

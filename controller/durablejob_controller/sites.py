@@ -5,22 +5,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from dataclasses import replace
 
 from pydantic import ValidationError
 
 from durablejob_api.backend import ClusterJobBackend, Guarantee, JobBackend
 from durablejob_api.job import DurableJob
 from durablejob_api.spec import BackendKind
-from durablejob_controller import reasons
+from durablejob_controller import metrics, reasons
 from durablejob_controller.admission import Admission
 from durablejob_controller.backend_entry import Entry
-from durablejob_controller.backend_report import hold, is_deleting, is_held, kind_of, report
+from durablejob_controller.backend_report import Findings, hold, is_deleting, is_held, kind_of, report
 from durablejob_controller.backends.bounded import Bounded
 from durablejob_controller.backends.contract import Backend, Probe, Traits
 from durablejob_controller.backends.registry import Registry
 from durablejob_controller.backends.surroundings import GateTokens, Surroundings
 from durablejob_controller.credentials import backend_token
-from durablejob_controller.errors import BackendError, Conflict, InvalidBackend, KubernetesError
+from durablejob_controller.errors import BackendError, Conflict, InvalidBackend, KubernetesError, NotFound
+from durablejob_controller.events import EventRecorder, Transition
 from durablejob_controller.jobs import Address, Jobs, address_of, describe_errors
 from durablejob_controller.jobs import Entry as Known
 from durablejob_controller.kube import Kube, Object, is_newer
@@ -42,18 +44,24 @@ class Sites:
     """All backends of the namespaces that this controller watches."""
 
     def __init__(
-        self, kube: Kube, registry: Registry, settings: Settings, tokens: GateTokens, jobs: Jobs, queue: WorkQueue
-    ) -> None:
+        self, kube: Kube, registry: Registry, settings: Settings, tokens: GateTokens, jobs: Jobs, queue: WorkQueue,
+        events: EventRecorder,
+    ) -> None:  # fmt: skip
         self._kube = kube
+        self._for_backends = kube.apart()
+        """However many backends of this cluster there are, and however slow: the engine's own calls do not wait."""
         self._registry = registry
         self._settings = settings
         self._tokens = tokens
         self._jobs = jobs
         self._queue = queue
+        self._events = events
         self._entries: dict[Address, Entry] = {}
         self._changing = asyncio.Lock()
         """The watch and the periodic list tell of the same resource at the same time."""
         self._admission = Admission(kube)
+        self._mark: str | None = None
+        """The storage has gone back from this resourceVersion, and not all that is there was listed since."""
         self.cluster_uid = ""
         self.leading = False
 
@@ -68,12 +76,12 @@ class Sites:
             if old is not None and not is_newer(raw, old.raw):
                 return
             if old is not None and old.uid == meta["uid"] and old.raw.get("spec") == raw.get("spec"):
-                old.raw = raw
+                old.take(raw)
                 old.asked.set()
                 return
             if old is not None:
                 await old.stop()
-            entry = Entry(address, raw)
+            entry = Entry(address, raw, mark=old.mark if old is not None else self._mark)
             await self._equip(entry)  # before anybody can find it
             self._entries[address] = entry
             entry.tasks.append(asyncio.create_task(self._probe_for_ever(entry), name=f"probe {address}"))
@@ -88,6 +96,46 @@ class Sites:
             del self._entries[entry.address]
             await entry.stop()
         self._wake(entry)
+
+    def roll_back(self, mark: int) -> None:
+        """The API server's storage has gone back: nothing is submitted anywhere until a person agrees."""
+        self._mark = str(mark)
+        for entry in self._entries.values():
+            entry.go_back(self._mark)
+            entry.asked.set()
+
+    def listed(self) -> None:
+        """All that is there was listed: what appears from now on is of the time after the restore."""
+        self._mark = None
+
+    @property
+    def recorded(self) -> bool:
+        """A restore that was noticed is written down where the next process finds it."""
+        return self._mark is None and all(entry.recorded for entry in self._entries.values())
+
+    def held(self, job: DurableJob) -> Why | None:
+        """Why nothing may begin on this job's backend."""
+        entry = self.entry(job)
+        return entry.held if entry is not None else None
+
+    async def drop_if_gone(self, uid: str) -> None:
+        """A list lacks the backend resource of this uid: ask for it by its name, and believe that."""
+        entry = next((e for e in self._entries.values() if e.uid == uid), None)
+        if entry is None:
+            return
+        raw = await self._read(entry.address)
+        if raw is None or raw["metadata"]["uid"] != uid:
+            await self.remove(uid)
+        if raw is not None:
+            await self.put(raw)
+
+    async def _read(self, address: Address) -> Object | None:
+        """The backend resource by a quorum read; None: there is none."""
+        kind, namespace, name = address
+        try:
+            return await self._kube.get(kind_of({"kind": kind}), namespace or None, name)
+        except NotFound:
+            return None
 
     def uids(self) -> set[str]:
         """uids of the backends that are known."""
@@ -105,6 +153,7 @@ class Sites:
     async def aclose(self) -> None:
         for entry in self._entries.values():
             await entry.stop()
+        await self._for_backends.aclose()
 
     def _wake(self, entry: Entry) -> None:
         for uid in self._jobs.users(entry.address):
@@ -148,7 +197,7 @@ class Sites:
             gate_token=self._tokens,
             token=token,
             timeout=self._settings.request_timeout,
-            kubernetes=self._kube,
+            kubernetes=self._for_backends,
             namespace=resource.metadata.namespace,
         )
         backend = self._registry.plugin(resource.spec).make(resource.spec, surroundings)
@@ -165,12 +214,19 @@ class Sites:
     def entry(self, job: DurableJob) -> Entry | None:
         return self._entries.get(address_of(job))
 
+    async def _find(self, address: Address) -> Entry | None:
+        """It is not known, perhaps as the watch is late: that it is missing is the end of a job."""
+        raw = await self._read(address)
+        if raw is not None:
+            await self.put(raw)
+        return self._entries.get(address)
+
     async def site(self, known: Known) -> Site | NoSite:
         """The backend as this job sees it; raises ``KubernetesError`` when that cannot be known now."""
         job, key = known.job, known.key
         ref = job.spec.backend_ref
         namespace = job.metadata.namespace or ""
-        entry = self.entry(job)
+        entry = self.entry(job) or await self._find(address_of(job))
         if entry is None:
             known.missing_since = known.missing_since or time.monotonic()
             absent = reasons.backend_not_found(ref.kind.value, ref.name, namespace)
@@ -214,6 +270,7 @@ class Sites:
             incarnation=probe.incarnation if probe else "",
             probed=probe is not None,
             blocked=blocked,
+            held=entry.held,
         )
 
     async def _hold(self, entry: Entry) -> None:
@@ -252,14 +309,24 @@ class Sites:
         elif before is not None and before.reason == "CredentialsRefused":
             await self._renew(entry)
         probe = entry.probe = await self._probe(entry)
-        if before is None or before.ready != probe.ready or before.message != probe.message:
+        held = entry.held
+        news = before is None or before.ready != probe.ready or before.message != probe.message
+        if news:
             log.info("backend %s: %s: %s", entry.address[2], probe.reason, probe.message)
+        if news or entry.told_held is not (held is not None):
             self._wake(entry)
+        entry.told_held = held is not None
+        if held is not None:
+            probe = replace(probe, ready=False, reason=held.reason, message=held.message)
+        metrics.HELD.set(sum(each.held is not None for each in self._entries.values()))
         if self.leading:
             cluster_id = entry.backend.cluster_id if entry.backend else None
             kind = entry.resource.spec.type.value if entry.resource else None
-            in_use = self._is_in_use(entry)
-            entry.take(await report(self._kube, entry.raw, probe, in_use=in_use, cluster_id=cluster_id, type_=kind))
+            found = Findings(probe, self._is_in_use(entry), cluster_id, kind, entry.mark)
+            recorded = entry.recorded
+            entry.take(await report(self._kube, entry.raw, found))
+            if held is not None and entry.recorded and not recorded and entry.resource is not None:
+                self._events.post(entry.resource, Transition(held.reason, held.message[:1024], True, "Hold"))
 
     def _is_in_use(self, entry: Entry) -> bool:
         """Jobs need it; while it is being deleted only those that may have something there."""

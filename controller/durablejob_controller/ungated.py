@@ -60,6 +60,8 @@ def inert_object(
         return end(job, current, outcome, why, now)
     # Suspending and resuming an object gives it another start time, or takes it away: what was recorded has stopped.
     again = current.run_started_time is not None and run.started_time != current.run_started_time
+    if again and not seen.fresh:
+        return LookUp()  # another controller has recorded it since we looked
     if run.phase is Phase.ENDED:
         outcome, why = judge(job, current, run, now)
         if again and run.verdict in (Verdict.SUCCEEDED, Verdict.FAILED):
@@ -137,11 +139,18 @@ def _never_seen_running(
         return _close_then_end(job, current, seen, Outcome.LOST, why, now)
     ours = ended_by_us(job, current, now)
     if ours is None and seen.rejected is not None:
-        ours = Outcome.FAILED, Why(seen.rejected.reason, seen.rejected.message)
+        why = Why(seen.rejected.reason, seen.rejected.message)
+        if not sighting.closed:  # note it before the fence is closed: the reason outlives this process
+            noted = current.model_copy(update={"cancel_requested_at": now})
+            return Record(advanced(job, noted, State.CANCELLING, why, now))
+        ours = Outcome.FAILED, why
     if ours is None and site.body_hash != reservation.body_hash:
         ours = Outcome.FAILED, reasons.BODY_CHANGED
     if ours is None and (sighting.closed or refused is not None):
         ours = Outcome.FAILED, reasons.CLOSED_BEFORE_START
+        if refused is not None and refused.reason is not None:
+            # Not by the fence: another of its files was not to be had.
+            ours = Outcome.FAILED, Why(refused.reason, refused.message or reasons.CLOSED_BEFORE_START.message)
     if ours is not None:
         return _close_then_end(job, current, seen, *ours, now)
     return Wait(seen.hold) if seen.hold > 0 else Submit()

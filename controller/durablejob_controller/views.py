@@ -30,6 +30,8 @@ class Site:
     """It was looked at; until then nothing can be said of it, and whoever looks wakes its jobs."""
     blocked: Why | None = None
     """Why nothing can be submitted for now (backend not ready); the job waits."""
+    held: Why | None = None
+    """Why nothing may begin there until a person agrees: the API server's storage has gone back (rule 4)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +62,10 @@ class Seen:
     rejected: Rejected | None = None
     """The definite refusal that ``submit`` has just received."""
     hold: float = 0.0
-    """Seconds to wait before submitting again (the engine's backoff)."""
+    """Seconds to wait before reserving or submitting again (the engine's backoff)."""
     doubt: str | None = None
-    """What the last submission was answered, if that left it open whether it was accepted."""
+    """What the last submission was answered, if that left it open whether it was accepted; or why the last attempt to
+    reserve something has failed."""
     trouble: str | None = None
     """Why the external system has given no usable answer for a while; None: it answers."""
 

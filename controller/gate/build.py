@@ -22,7 +22,7 @@ import tempfile
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parent
-CLASSES = SOURCE.parent / "durablejob_controller/backends/spark_standalone/gate_classes"
+CLASSES = SOURCE.parent / "durablejob_controller/backends/gate_classes"
 RECORD = CLASSES / "BUILD.json"
 OPTIONS = ("--release", "8", "-g:none", "-Xlint:all,-options", "-Werror")
 

@@ -56,7 +56,9 @@ class Gate(ApiModel):
 class Fence(ApiModel):
     """How a second start is prevented."""
 
-    mode: FenceMode = Field(default=FenceMode.GATE, description="Gate, or (YARN only) Staging.")
+    mode: FenceMode = Field(
+        default=FenceMode.GATE, description="Gate, or (YARN only) Staging; without any fence YARN has Staging."
+    )
     gate: Gate | None = Field(default=None, description="Where the gate is.")
 
 
@@ -82,33 +84,63 @@ class SparkStandaloneBackend(ApiModel):
     )
 
 
+HdfsUri = Annotated[str, Field(min_length=8, max_length=1024, pattern=r"^hdfs://[^/?#\s]*/[^?#\s]+$")]
+"""A file or folder: hdfs://authority/path, or hdfs:///path where the nodes' own settings name the file system."""
+
+
 class WebHdfs(ApiModel):
     """HDFS through its REST API."""
 
     name_nodes: Annotated[tuple[Endpoint, ...], Field(min_length=1, max_length=8)] = Field(
-        description="NameNodes' HTTP addresses."
+        description="NameNodes' HTTP addresses; the active one is found by asking. Or an HttpFS gateway's."
     )
     data_nodes: Annotated[tuple[Endpoint, ...], Field(max_length=1024)] = Field(
-        default=(), description="DataNodes to which a redirect is followed."
+        default=(), description="DataNodes' HTTP addresses: a file's content is sent to no other host."
     )
+
+
+class YarnStaging(ApiModel):
+    """Where each application's own files are put before it is reserved; the staging fence is made of them."""
+
+    dir: HdfsUri = Field(description="Folder of the YARN user; whoever may write there can break the fence.")
+    webhdfs: WebHdfs = Field(description="How to write there.")
 
 
 class YarnSpark(ApiModel):
-    """Where Spark lies for applications on YARN."""
+    """Which Spark the applications run with."""
 
-    archive: Uri | None = Field(default=None, description="Archive with Spark's JARs.")
-    staging_dir: Uri = Field(description="Folder for staging; one trust domain.")
-    webhdfs: WebHdfs = Field(description="How to write there.")
+    rules: ClassVar[tuple[Rule, ...]] = cel.YARN_SPARK
+
+    version: Annotated[str, Field(max_length=32, pattern=r"^[0-9]+\.[0-9]+(\.[0-9]+)?([.-][A-Za-z0-9.-]+)?$")] = Field(
+        description="Spark's version; the options of its JVMs depend on it."
+    )
+    archive: HdfsUri | None = Field(default=None, description="Zip file with Spark's JARs at its root.")
+    jars: Annotated[str, Field(max_length=1024, pattern=r"^(hdfs|local)://[^?#\s]+$")] | None = Field(
+        default=None, description="Instead: folder with Spark's JARs, on HDFS or (local:) on every node."
+    )
+    python_libs: Annotated[tuple[HdfsUri, ...], Field(max_length=8)] = Field(
+        default=(),
+        description="pyspark.zip and py4j's zip of that Spark; not needed where jobs bring an environment with them.",
+    )
+
+    @model_validator(mode="after")
+    def _one_place(self) -> YarnSpark:
+        if (self.archive is None) == (self.jars is None):
+            raise ValueError("yarn.spark: give exactly one of archive and jars")
+        return self
 
 
 class YarnBackend(ApiModel):
     """A YARN cluster."""
 
     resource_managers: Annotated[tuple[Endpoint, ...], Field(min_length=1, max_length=8)] = Field(
-        description="ResourceManagers' HTTP addresses."
+        description="ResourceManagers' HTTP addresses; the active one is found by asking."
     )
-    user: Word = Field(description="User of the applications.")
-    spark: YarnSpark | None = Field(default=None, description="What Spark applications need.")
+    user: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@-]*$")] = Field(
+        description="User of the applications (simple authentication)."
+    )
+    staging: YarnStaging = Field(description="Where the applications' own files are put.")
+    spark: YarnSpark | None = Field(default=None, description="What Spark applications need; absent: none may run.")
 
 
 class KubernetesSpark(ApiModel):
@@ -211,6 +243,11 @@ class BackendStatus(ReadModel):
     cluster_id: Word | None = Field(default=None, description="Identity of the external cluster.")
     incarnation: Word | None = Field(default=None, description="Which life of the external system was seen last.")
     message: Line | None = Field(default=None, description="The guarantee's assumptions, in words.")
+    rolled_back_from: Word | None = Field(
+        default=None,
+        description="resourceVersion that was seen before the API server's storage went back in time; nothing is "
+        "submitted until the annotation durablejob.io/confirm-restore has this value.",
+    )
     conditions: Annotated[tuple[Condition, ...], Field(max_length=8)] = Field(
         default=(),
         description="Ready.",

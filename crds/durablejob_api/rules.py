@@ -216,3 +216,10 @@ BACKEND = (
         field_path=".fence.mode",
     ),
 )
+
+YARN_SPARK = (
+    Rule(
+        rule="has(self.archive) != has(self.jars)",
+        message="spec.yarn.spark: give exactly one of archive and jars",
+    ),
+)

@@ -24,6 +24,7 @@ from durablejob_api.work import (
     Uris,
     Work,
     YarnLocalResource,
+    YarnLogAggregation,
     YarnResource,
     YarnWork,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "Uris",
     "Work",
     "YarnLocalResource",
+    "YarnLogAggregation",
     "YarnResource",
     "YarnWork",
 ]

@@ -140,6 +140,19 @@ class YarnLocalResource(ApiModel):
     type: Annotated[str, Field(pattern="^(FILE|ARCHIVE)$", max_length=7)] = Field(
         default="FILE", description="FILE or ARCHIVE."
     )
+    visibility: Annotated[str, Field(pattern="^(PUBLIC|PRIVATE|APPLICATION)$", max_length=11)] = Field(
+        default="APPLICATION",
+        description="Who shares the copy on a node: everybody (PUBLIC), the user's applications (PRIVATE), nobody.",
+    )
+
+
+class YarnLogAggregation(ApiModel):
+    """Which of the containers' log files YARN collects, by regular expressions on their names."""
+
+    include: Line | None = Field(default=None, description="Collected when the application has ended.")
+    exclude: Line | None = Field(default=None, description="Not collected then.")
+    rolled_include: Line | None = Field(default=None, description="Collected while it runs.")
+    rolled_exclude: Line | None = Field(default=None, description="Not collected while it runs.")
 
 
 class YarnWork(ApiModel):
@@ -147,7 +160,12 @@ class YarnWork(ApiModel):
 
     atomic: ClassVar[bool] = True
 
-    command: Text = Field(description="Shell command that runs the ApplicationMaster.")
+    command: Text = Field(
+        description="Shell command that runs the ApplicationMaster; YARN replaces {{NAME}} and <LOG_DIR> in it."
+    )
+    max_attempts: Annotated[int, Field(ge=1, le=1)] = Field(
+        default=1, description="Always 1: YARN's own further attempts would start the program again."
+    )
     application_type: Word = Field(default="DURABLEJOB", description="Type shown by the ResourceManager.")
     resource: YarnResource = Field(default=YarnResource(), description="Size of the ApplicationMaster's container.")
     queue: Word | None = Field(default=None, description="Queue.")
@@ -160,6 +178,7 @@ class YarnWork(ApiModel):
     local_resources: Annotated[tuple[YarnLocalResource, ...], Field(max_length=64)] = Field(
         default=(), description="Files to localize."
     )
+    log_aggregation: YarnLogAggregation | None = Field(default=None, description="Which log files are collected.")
 
 
 class KubernetesJobWork(ApiModel):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from durablejob_airflow import story
@@ -18,6 +19,8 @@ from durablejob_airflow.identity import Decision, Record, TaskIdentity, TryFacts
 from durablejob_airflow.payload import differences, manifest
 from durablejob_airflow.resource import Absent, Backoff, Conflict, Refused, Unavailable
 from durablejob_airflow.view import JobView, view_of
+from durablejob_api import CREATED_AT
+from durablejob_api.base import format_time
 
 if TYPE_CHECKING:
     from durablejob_airflow.client import JobsClient
@@ -157,9 +160,14 @@ class JobHolder:
     def _create(self) -> None:
         spec = self.spec() | {"attempt": 1, "holder": self._as_holder()}
         labels = {**self.labels, **self.identity.labels}
-        body = manifest(self.identity.name, self.jobs.namespace, spec, labels, self.identity.annotations)
+
+        def create() -> None:
+            # The stamp is of this very request: where it is much older than the resource, that is a restored copy.
+            annotations = {**self.identity.annotations, CREATED_AT: format_time(datetime.now(UTC))}
+            self.jobs.create(manifest(self.identity.name, self.jobs.namespace, spec, labels, annotations))
+
         try:
-            self.patiently(lambda: self.jobs.create(body))
+            self.patiently(create)
         except Conflict:  # our own request, repeated after a lost answer, or another try's: the job will tell
             self.log.info("DurableJob %s exists already; looking at it", self.identity.name)
 

@@ -40,7 +40,11 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [
             {
                 "integration-name": "DurableJob",
-                "python-modules": ["durablejob_airflow.operators.base", "durablejob_airflow.operators.spark"],
+                "python-modules": [
+                    "durablejob_airflow.operators.base",
+                    "durablejob_airflow.operators.spark",
+                    "durablejob_airflow.operators.yarn",
+                ],
             }
         ],
         "hooks": [{"integration-name": "DurableJob", "python-modules": ["durablejob_airflow.hooks"]}],

@@ -23,7 +23,9 @@ from tests.api.states import CANCEL, END, JOB, KEY, NEXT_KEY, RESERVATION, SPEC,
 CRDS = Path(__file__).parents[2] / "crds"
 BACKEND_KINDS = ("JobBackend", "ClusterJobBackend")
 STANDALONE = {"sparkStandalone": {"masters": [{"rest": "http://m1:6066", "ui": "http://m1:8080"}]}}
-YARN = {"yarn": {"resourceManagers": ["http://rm1:8088"], "user": "etl"}}
+STAGING = {"dir": "hdfs://nn/staging", "webhdfs": {"nameNodes": ["http://nn:9870"]}}
+YARN: Json = {"yarn": {"resourceManagers": ["http://rm1:8088"], "user": "etl", "staging": STAGING}}
+YARN_SPARK = {"version": "4.3.0", "archive": "hdfs://nn/spark.zip"}
 FAKE = {"plugin": {"name": "fake"}}
 BACKEND_CASES = {
     "spec: give exactly one of sparkStandalone, yarn, kubernetes, plugin": (FAKE, FAKE | YARN),
@@ -31,6 +33,10 @@ BACKEND_CASES = {
     "spec.fence.mode: Staging is for yarn only; use Gate": (
         YARN | {"fence": {"mode": "Staging"}},
         STANDALONE | {"fence": {"mode": "Staging"}},
+    ),
+    "spec.yarn.spark: give exactly one of archive and jars": (
+        {"yarn": YARN["yarn"] | {"spark": YARN_SPARK}},
+        {"yarn": YARN["yarn"] | {"spark": YARN_SPARK | {"jars": "local:///opt/spark/jars"}}},
     ),
 }
 """Rule -> a spec that is accepted and one that is not; the second rule's are changes of a standalone backend."""

@@ -11,7 +11,8 @@ from tests.api.client import Json, merged
 from tests.api.states import SPEC
 
 JAR = "local:///a.jar"
-YARN = {"yarn": {"resourceManagers": ["http://rm1:8088"], "user": "etl"}}
+STAGING = {"dir": "hdfs://nn/staging", "webhdfs": {"nameNodes": ["http://nn:9870"]}}
+YARN = {"yarn": {"resourceManagers": ["http://rm1:8088"], "user": "etl", "staging": STAGING}}
 
 
 def test_a_spec_knows_its_one_work() -> None:

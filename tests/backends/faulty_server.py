@@ -43,7 +43,8 @@ class Faulty:
     lured: list[str] = field(default_factory=list)
 
 
-async def _misbehave(kind: str, writer: asyncio.StreamWriter, elsewhere: str) -> None:
+async def misbehave(kind: str, writer: asyncio.StreamWriter, elsewhere: str) -> None:
+    """Answer in this way; a redirect leads to ``elsewhere``."""
     if kind in ANSWERS:
         writer.write(ANSWERS[kind])
     elif kind == "silence":
@@ -75,7 +76,7 @@ async def faulty(kind: str) -> AsyncIterator[Faulty]:
         tasks.add(task)
         try:
             await reader.readuntil(b"\r\n\r\n")
-            await _misbehave(kind, writer, elsewhere)
+            await misbehave(kind, writer, elsewhere)
             await writer.drain()
         except (asyncio.CancelledError, asyncio.IncompleteReadError, ConnectionError):
             writer.transport.abort()

@@ -24,12 +24,16 @@ from durablejob_controller.backends.fake import world
 from durablejob_controller.backends.kubernetes import plugin as kubernetes
 from durablejob_controller.backends.spark_standalone import plugin as spark_standalone
 from durablejob_controller.backends.surroundings import Surroundings
+from durablejob_controller.backends.yarn import plugin as yarn
+from durablejob_controller.errors import InvalidBackend
 from durablejob_controller.kube import Kube
 from tests.backends.kubernetes_job import works as kubernetes_works
 from tests.backends.kubernetes_job.scripted_cluster import ScriptedCluster
 from tests.backends.spark_law import GatedCluster, spark_case
 from tests.backends.spark_standalone import works
 from tests.backends.spark_standalone.scripted_gate import Paths
+from tests.backends.yarn import works as yarn_works
+from tests.backends.yarn.scripted_yarn import ScriptedYarn
 
 SURROUNDINGS = Surroundings("cluster", "http://gate:1", Paths(), token="hush", timeout=0.2)
 BEHAVIOURS = ("well", "reject", "unclear", "unavailable")
@@ -71,9 +75,10 @@ class Law(ABC):
     @abstractmethod
     def opened(self, behaviour: str = "well") -> AbstractAsyncContextManager[Case]: ...
 
-    def pointed_at(self, url: str) -> Backend | None:
+    @asynccontextmanager
+    async def pointed_at(self, url: str) -> AsyncIterator[Backend | None]:
         """A backend whose system is at this URL; None: it speaks no HTTP."""
-        return None
+        yield None
 
 
 def verbs(submission: Submission, backend: Backend) -> dict[str, Awaitable[object]]:
@@ -170,8 +175,13 @@ class SparkLaw(Law):
         async with spark_case(behaviour, SURROUNDINGS) as (backend, cluster):
             yield SparkCase(backend, cluster)
 
-    def pointed_at(self, url: str) -> Backend | None:
-        return spark_standalone.make(works.backend(url, url), SURROUNDINGS)
+    @asynccontextmanager
+    async def pointed_at(self, url: str) -> AsyncIterator[Backend | None]:
+        backend = spark_standalone.make(works.backend(url, url), SURROUNDINGS)
+        try:
+            yield backend
+        finally:
+            await backend.aclose()
 
 
 class KubernetesCase(Case):
@@ -201,15 +211,64 @@ class KubernetesLaw(Law):
     async def opened(self, behaviour: str = "well") -> AsyncIterator[Case]:
         yield KubernetesCase(behaviour)
 
-    def pointed_at(self, url: str) -> Backend | None:
+    @asynccontextmanager
+    async def pointed_at(self, url: str) -> AsyncIterator[Backend | None]:
         configuration = Configuration()
         configuration.host = url
         try:
             kube = Kube(configuration, SURROUNDINGS.timeout)
         except httpx.InvalidURL:
-            return None  # the controller itself would not start
+            yield None  # the controller itself would not start
+            return
         surroundings = replace(SURROUNDINGS, kubernetes=kube, namespace=kubernetes_works.NAMESPACE)
-        return kubernetes.make(kubernetes_works.SPEC, surroundings)
+        try:
+            yield kubernetes.make(kubernetes_works.SPEC, surroundings)
+        finally:
+            await kube.aclose()  # the backend's client is the controller's
 
 
-LAWS: dict[str, Law] = {"fake": FakeLaw(), "kubernetes": KubernetesLaw(), "spark-standalone": SparkLaw()}
+class YarnCase(Case):
+    def __init__(self, cluster: ScriptedYarn) -> None:
+        self._cluster = cluster
+        patient = replace(SURROUNDINGS, timeout=10.0)  # a submission is a dozen calls, and the machine may be busy
+        self.backend = yarn.make(yarn_works.backend(cluster.url), patient)
+
+    def job(self, name: str = "load", **changes: str) -> DurableJob:
+        return yarn_works.job(name, yarn={"command": " ".join(["run", *changes.values()])})
+
+    async def reserved(self, job: DurableJob) -> Submission:
+        return await yarn_works.reserve(job, self.backend)
+
+    def starts(self, job: DurableJob) -> int:
+        return self._cluster.starts(yarn_works.key(job))
+
+    async def finish(self, job: DurableJob) -> None:
+        self._cluster.finish(yarn_works.key(job))
+
+    def forget(self) -> None:
+        """What has ended is evicted, which is assumed to happen only after its fence was closed."""
+
+
+class YarnLaw(Law):
+    @asynccontextmanager
+    async def opened(self, behaviour: str = "well") -> AsyncIterator[Case]:
+        async with yarn_works.serving(ScriptedYarn(behaviour)) as cluster:
+            case = YarnCase(cluster)
+            try:
+                yield case
+            finally:
+                await case.backend.aclose()
+
+    def pointed_at(self, url: str) -> Backend | None:
+        try:
+            return yarn.make(yarn_works.backend(url), SURROUNDINGS)
+        except InvalidBackend:
+            return None
+
+
+LAWS: dict[str, Law] = {
+    "fake": FakeLaw(),
+    "kubernetes": KubernetesLaw(),
+    "spark-standalone": SparkLaw(),
+    "yarn": YarnLaw(),
+}

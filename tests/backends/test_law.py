@@ -214,7 +214,7 @@ async def test_work_of_another_kind_is_refused_with_the_field(name: str) -> None
     async with LAWS[name].opened() as case:
         job = case.job()
         case.backend.validate(job)
-        nothing = {"spark": None, "kubernetes_job": None, "plugin": None}
+        nothing = {"spark": None, "kubernetes_job": None, "yarn": None, "plugin": None}
         other = job.model_copy(update={"spec": job.spec.model_copy(update=nothing)})
         with pytest.raises(InvalidWork) as caught:
             case.backend.validate(other)
@@ -251,15 +251,13 @@ async def test_a_system_that_is_away_says_nothing_about_anything(name: str) -> N
 @pytest.mark.parametrize("kind", KINDS)
 @every_backend
 async def test_no_wrong_answer_is_taken_for_an_answer(name: str, kind: str) -> None:
-    async with LAWS[name].opened() as well, faulty(kind) as server:
-        backend = LAWS[name].pointed_at(server.url)
+    async with LAWS[name].opened() as well, faulty(kind) as server, LAWS[name].pointed_at(server.url) as backend:
         if backend is None:
             return  # speaks no HTTP
         submission = await well.reserved(well.job())
         called = verbs(submission, backend)
         async with asyncio.timeout(5):
             found = dict(zip(called, await asyncio.gather(*called.values(), return_exceptions=True), strict=True))
-        await backend.aclose()
     for verb in ("observe", "look_up"):
         assert isinstance(found[verb], BackendUnavailable), (verb, found[verb])
     assert isinstance(found["submit"], (Unclear, BackendUnavailable)), found["submit"]
@@ -276,8 +274,7 @@ async def test_no_wrong_answer_is_taken_for_an_answer(name: str, kind: str) -> N
 )
 @every_backend
 async def test_an_endpoint_that_is_none_is_an_error_of_ours(name: str, url: str) -> None:
-    async with LAWS[name].opened() as well:
-        backend = LAWS[name].pointed_at(url)
+    async with LAWS[name].opened() as well, LAWS[name].pointed_at(url) as backend:
         if backend is None:
             return
         submission = await well.reserved(well.job())
@@ -287,7 +284,6 @@ async def test_an_endpoint_that_is_none_is_an_error_of_ours(name: str, url: str)
             except BackendError:
                 continue
             assert verb in ("submit", "close", "release", "leftovers", "discard", "probe"), (verb, answer)
-        await backend.aclose()
 
 
 @pytest.mark.parametrize("behaviour", BEHAVIOURS)

@@ -19,13 +19,13 @@ import httpx
 from kubernetes import client, config
 
 from durablejob_api.names import attempt_key
-from tests.bench.meter import cpu_seconds, job_writes, memory_mb, quantile
-from tests.demo.stage import CRDS
+from tests.bench.meter import children_seconds, cpu_seconds, job_writes, memory_mb, quantile
 from tests.e2e.conftest import APPS, standalone_spec
 from tests.e2e.desk import Desk
 from tests.testbed import controller as controllers
 from tests.testbed import kube, spark
 from tests.testbed.errors import TestbedError
+from tests.testbed.kube.crds import install
 
 Figures = dict[str, float]
 GROUP = ("durablejob.io", "v1alpha1", "default", "durablejobs")
@@ -98,14 +98,14 @@ class Bench:
         """spark-submit to the same Master, by the same REST server; it returns when the Master has accepted."""
         took, used = [], []
         for number in range(count):
-            before = _children_seconds()
+            before = children_seconds()
             began = time.perf_counter()
             arguments = ["--master", self.spark.masters[0].rest.replace("http", "spark"), "--deploy-mode", "cluster"]
             arguments += ["--conf", "spark.driver.cores=500", "--conf", "spark.driver.memory=512m"]
             arguments += ["--name", f"peer-{number}", "--class", "Job", f"local://{self.jar}"]
             self.spark.spark_submit([*arguments, str(self.desk.ledger), "peer", "succeed", "0"])
             took.append((time.perf_counter() - began) * 1000)
-            used.append((_children_seconds() - before) * 1000)
+            used.append((children_seconds() - before) * 1000)
         httpx.post(f"{self.spark.masters[0].rest}/v1/submissions/killall", timeout=30)
         return {"spark_submit_p50_ms": quantile(took, 0.5), "spark_submit_cpu_ms": quantile(used, 0.5)}
 
@@ -159,12 +159,6 @@ class Bench:
             time.sleep(0.25)
 
 
-def _children_seconds() -> float:
-    """CPU time of all our ended children."""
-    times = os.times()
-    return times.children_user + times.children_system
-
-
 def measure(jobs: int, quick: bool) -> Figures:
     """Bring the systems up, with durable storage, and measure one thing after the other."""
     figures: Figures = {}
@@ -173,9 +167,7 @@ def measure(jobs: int, quick: bool) -> Figures:
         kube.running(durable=True) as cluster,
         spark.running(worker_cores=8, worker_memory="8g") as standalone,
     ):
-        files = [argument for path in sorted(CRDS.glob("*.yaml")) for argument in ("-f", str(path))]
-        cluster.kubectl("apply", "--server-side", *files)
-        cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", *files)
+        install(cluster)
         with controllers.running(cluster) as controller:
             desk = Desk(cluster, Path(folder))
             desk.backend("fake", {"plugin": {"name": "fake"}})

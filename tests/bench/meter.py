@@ -16,6 +16,12 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
+def children_seconds() -> float:
+    """CPU time of all our ended children."""
+    times = os.times()
+    return times.children_user + times.children_system
+
+
 def memory_mb(pid: int, what: str = "VmRSS") -> float:
     """Memory of a process: VmRSS now, VmHWM at its peak."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from durablejob_controller.clock import Clock
 from durablejob_controller.errors import Conflict, KubernetesError, NotFound
+from durablejob_controller.highwater import HighWater
 from durablejob_controller.kube import JOBS, Kube, Object, Resource
 
 Key = tuple[str, str, str]
@@ -41,14 +43,22 @@ class FakeKube(Kube):
     watchers: list[Callable[[str, Object], None]] = field(default_factory=list)
     silent: bool = False
     """The watch tells nothing: it hangs, or is behind."""
+    behind: bool = False
+    """Lists are from a time when there was nothing."""
     hanging: bool = False
     """No call returns."""
 
     def __post_init__(self) -> None:
         self._serial = itertools.count(1)
+        self.high_water = HighWater()
+        self.clock = Clock()
 
     async def aclose(self) -> None:
         """Nothing to close."""
+
+    def apart(self) -> FakeKube:
+        """There are no connections to share."""
+        return self
 
     # --- for tests --------------------------------------------------------------------------------------
 
@@ -80,6 +90,16 @@ class FakeKube(Kube):
     def fail(self, verb: str, resource: Resource, error: Exception, *, times: int = 1, applied: bool = False) -> None:
         self.faults.append(Fault(verb, resource.plural, error, times, applied))
 
+    def restore(self, objects: dict[Key, Object], revision: int) -> None:
+        """etcd is restored from a backup: these objects, at this revision; the watch says nothing of it."""
+        self.objects = copy.deepcopy(objects)
+        self._serial = itertools.count(revision + 1)
+
+    def backup(self) -> tuple[dict[Key, Object], int]:
+        """What ``restore`` takes."""
+        now = next(self._serial)
+        return copy.deepcopy(self.objects), now
+
     def written(self, plural: str) -> list[Object]:
         return [raw for _, name, raw in self.writes if name == plural]
 
@@ -90,10 +110,17 @@ class FakeKube(Kube):
         return copy.deepcopy(self._find(resource, namespace, name))
 
     async def pages(self, resource: Resource, namespace: str | None) -> AsyncIterator[Object]:
+        asked = self.high_water.ask()
         await self._meet("list", resource, "")
+        self.high_water.answered(asked, next(self._serial))
         for (plural, where, _), raw in sorted(self.objects.items()):
-            if plural == resource.plural and namespace in (None, where):
+            if plural == resource.plural and namespace in (None, where) and not self.behind:
                 yield {part: value for part, value in copy.deepcopy(raw).items() if part not in ("kind", "apiVersion")}
+
+    async def check(self, namespace: str | None) -> None:
+        asked = self.high_water.ask()
+        await self._meet("check", JOBS, "")
+        self.high_water.answered(asked, next(self._serial))
 
     async def create(self, resource: Resource, namespace: str | None, body: Object) -> Object:
         await self._meet("create", resource, body["metadata"]["name"])
@@ -103,11 +130,15 @@ class FakeKube(Kube):
         return self._answer("create", resource, None, raw)
 
     async def replace(self, resource: Resource, body: Object, subresource: str | None = None) -> Object:
+        asked = self.high_water.ask()
         await self._meet("replace", resource, body["metadata"]["name"])
         old = self._current(resource, body["metadata"])
         body = copy.deepcopy(body)
         raw = {**old, "status": body.get("status")} if subresource == "status" else body
-        return self._answer("replace", resource, subresource, self._store("MODIFIED", self._key_of(resource, raw), raw))
+        raw = self._store("MODIFIED", self._key_of(resource, raw), raw)
+        if resource.prefix == JOBS.prefix:
+            self.high_water.answered(asked, raw["metadata"]["resourceVersion"])
+        return self._answer("replace", resource, subresource, raw)
 
     async def patch_metadata(self, resource: Resource, meta: Mapping[str, Any], changes: Object) -> Object:
         await self._meet("patch", resource, meta["name"])

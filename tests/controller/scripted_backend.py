@@ -47,8 +47,8 @@ class ScriptedBackend:
         self.found: Probe | Exception = READY
         self.probing: asyncio.Event | None = None
         """probe waits for it, then answers."""
-        self.refusal: Rejected | None = None
-        """What reserve answers, if not an offer."""
+        self.refusal: Rejected | Exception | None = None
+        """What reserve answers, or raises, if it makes no offer."""
         self.answer: Answer | Exception = Accepted()
         self.invalid: InvalidWork | None = None
         self.hash = "hash"
@@ -81,6 +81,8 @@ class ScriptedBackend:
 
     async def reserve(self, job: DurableJob, key: str) -> Offer | Rejected:
         self.done.append("reserve")
+        if isinstance(self.refusal, Exception):
+            raise self.refusal
         if self.refusal is not None:
             return self.refusal
         return Offer(application_id=f"app-{next(self._serial)}", incarnation=self.incarnation)

@@ -100,9 +100,11 @@ def run(name: str, state: Phase | Verdict, **fields: Any) -> Run:
     return Run(name, state, **fields)
 
 
-def seen(*runs: Run, closed: bool = False, cleanly: bool = False, life: str = "life-1", **fields: Any) -> Seen:
+def seen(
+    *runs: Run, closed: bool = False, cleanly: bool = False, held: bool = False, life: str = "life-1", **fields: Any
+) -> Seen:
     """A fresh look by exact ids that found these runs."""
-    sighting = Sighting(runs, life, closed=closed, ended_cleanly=cleanly)
+    sighting = Sighting(runs, life, closed=closed, ended_cleanly=cleanly, held=held)
     return Seen(**{"sighting": sighting, "fresh": True, "confirmed": True, **fields})
 
 

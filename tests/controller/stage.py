@@ -51,7 +51,7 @@ class Stage:
         self.queue = WorkQueue()
         self.registry = Registry(known)
         self.events = EventRecorder(self.kube, "test")
-        self.sites = Sites(self.kube, self.registry, settings, TOKENS, self.jobs, self.queue)
+        self.sites = Sites(self.kube, self.registry, settings, TOKENS, self.jobs, self.queue, self.events)
         self.sites.leading = True
         self.reconciler = Reconciler(self.kube, self.jobs, self.sites, self.queue, self.events, settings.poll_interval)
         self.kube.watchers.append(self._seen)

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
+from durablejob_api import CREATED_AT
 from durablejob_api.job import DurableJob
 from durablejob_api.spec import DeletionPolicy, Holder
 from durablejob_api.status import Claim, ClaimState, Outcome, State
 from durablejob_controller import reasons
 from durablejob_controller.backends.contract import Offer, Phase, Rejected, Traits, Verdict
 from durablejob_controller.decide import RELEASE, decide
+from durablejob_controller.restored import RUN_RESTORED
 from durablejob_controller.views import NoSite, Record, Seen, Site
 from tests.controller.situations import (
     CLAIM,
@@ -24,6 +26,7 @@ from tests.controller.situations import (
     OBJECT,
     OPEN,
     STARTED,
+    UID,
     ago,
     by_id,
     by_object,
@@ -55,6 +58,12 @@ BEFORE_THE_START: dict[str, Row] = {
     "an old list is no look": (job(), site(), old(), "look up"),
     "a claim needs nothing reserved": (job(), site(), seen(), "Submitting, submit"),
     "an id is reserved": (job(), site(FENCED_ID), seen(), "reserve"),
+    "an id is looked for exactly: a list may lack what has ended": (job(), site(FENCED_ID), listed(),
+        "look up exactly"),
+    "also before it is cancelled": (job(cancelled=True), site(FENCED_ID), listed(), "look up exactly"),
+    "what cannot be reserved is told": (job(), site(FENCED_ID), seen(hold=4, doubt="no room"),
+        "Pending BackendUnreachable"),
+    "and tried again after the pause": (job(), site(FENCED_ID), seen(doubt="no room"), "reserve"),
     "what was reserved is recorded, then submitted": (
         job(), site(FENCED_ID), seen(offer=Offer(application_id="a1")), "Submitting, submit"),
     "an object is reserved": (job(), site(OBJECT), seen(), "reserve"),
@@ -238,6 +247,8 @@ AN_OBJECT: dict[str, Row] = {
         seen(run("o1", QUEUED, condemned="Preempted", held=True)), "release"),
     "its start time is gone: it was preempted": (job(_BEGUN, state=State.RUNNING), site(OBJECT),
         seen(run("o1", QUEUED)), "Cancelling Preempted, kill o1"),
+    "an old answer lacks the start time that another controller has recorded": (job(_BEGUN, state=State.RUNNING),
+        site(OBJECT), old(run("o1", RUNNING)), "look up"),
     "it has another start time: it began again": (job(_BEGUN, state=State.RUNNING), site(OBJECT),
         seen(run("o1", RUNNING, started_time="t1")), "Cancelling Preempted, kill o1"),
     "it has its own start time": (job(_BEGUN, state=State.RUNNING), site(OBJECT),
@@ -261,7 +272,14 @@ A_RESERVED_ID: dict[str, Row] = {
     "absent and cancelled: close first": (job(by_id(), cancelled=True), site(FENCED_ID), seen(), "close"),
     "then end": (job(by_id(), cancelled=True), site(FENCED_ID), seen(closed=True), "Cancelled"),
     "absent and overdue": (job(by_id(), **_LATE), site(FENCED_ID), seen(closed=True), "Failed DeadlineExceeded"),
-    "refused for certain: close first": (job(by_id()), site(FENCED_ID), seen(rejected=REFUSAL), "close"),
+    "refused for certain: note why first": (job(by_id()), site(FENCED_ID), seen(rejected=REFUSAL),
+        "Cancelling NoSuchQueue"),
+    "refused for certain, and noted: close": (
+        job(by_id(cancel_requested_at=NOW, reason="NoSuchQueue"), state=State.CANCELLING), site(FENCED_ID), seen(),
+        "close"),
+    "refused for certain, noted and closed": (
+        job(by_id(cancel_requested_at=NOW, reason="NoSuchQueue"), state=State.CANCELLING), site(FENCED_ID),
+        seen(closed=True), "Failed NoSuchQueue"),
     "refused for certain, and closed": (job(by_id()), site(FENCED_ID), seen(rejected=REFUSAL, closed=True),
         "Failed NoSuchQueue"),
     "a refusal says nothing of a run that is known": (job(_SEEN, state=State.SUBMITTED), site(FENCED_ID),
@@ -280,6 +298,11 @@ A_RESERVED_ID: dict[str, Row] = {
     "absent in another life that remembers": (job(by_id()), site(FENCED_ID), seen(life="life-2"), "submit"),
     "only a refused copy, behind our closed fence": (job(by_id(), cancelled=True), site(FENCED_ID),
         seen(run("a1", Verdict.REFUSED, **_AT), closed=True), "Cancelled"),
+    "refused for want of another file: close first": (job(by_id()), site(FENCED_ID),
+        seen(run("a1", Verdict.REFUSED, reason="LocalizationFailed", **_AT)), "close"),
+    "refused for want of another file, and closed": (job(by_id()), site(FENCED_ID),
+        seen(run("a1", Verdict.REFUSED, reason="LocalizationFailed", **_AT), closed=True),
+        "Failed LocalizationFailed"),
     "only a refused copy, behind a fence that a run took": (job(by_id()), site(FENCED_ID),
         seen(run("a1", Verdict.REFUSED, **_AT), closed=True, cleanly=True), "Lost RefusedCopy"),
     "another start under the id is killed": (job(_SEEN), site(FENCED_ID),
@@ -306,6 +329,10 @@ _LOST = current(claim=STARTED, outcome=Outcome.LOST, finished_at=ago(100))
 _FOUND = current(reservation=None, outcome=Outcome.LOST, finished_at=ago(100))
 _OBJECT = by_object(outcome=Outcome.SUCCEEDED, finished_at=ago(100))
 _HOLDER = Holder(incarnation="i", id="t")
+_STAGED = current(
+    reservation=reservation(application_id="a1", staging="f/h"), outcome=Outcome.SUCCEEDED, finished_at=ago(100)
+)
+_LEFT = seen(closed=True, held=True)
 
 AFTER_THE_END: dict[str, Row] = {
     "its time to live runs": (job(_DONE, ttl_seconds_after_finished=160), site(), seen(), "wait 60"),
@@ -316,6 +343,15 @@ AFTER_THE_END: dict[str, Row] = {
     "a result that was taken is not": (
         job(_DONE, ttl_seconds_after_finished=100, holder=_HOLDER.model_copy(update={"acknowledged": 1})),
         site(), seen(), "delete"),
+    "what was staged is looked for before its resource goes": (job(_STAGED, deleting=True), site(FENCED_ID), listed(),
+        "look up exactly"),
+    "what was staged is swept before its resource goes": (job(_STAGED, deleting=True), site(FENCED_ID), _LEFT,
+        "release"),
+    "and before the next attempt begins": (job(_STAGED, attempt=2), site(FENCED_ID), _LEFT, "release"),
+    "what was swept holds nothing up": (job(_STAGED, deleting=True), site(FENCED_ID), seen(closed=True), "unguard"),
+    "a staging area that does not answer is not waited for": (job(_STAGED, deleting=True), site(FENCED_ID),
+        Seen(trouble="no route to host"), "unguard"),
+    "until then it is left": (job(_STAGED, ttl_seconds_after_finished=160), site(FENCED_ID), _LEFT, "wait 60"),
     "a stray is killed": (job(_REVOKED), site(), seen(run("d1", QUEUED, claim=1)), "kill d1"),
     "only after a fresh look: it may be gone by now": (job(_REVOKED), site(), old(run("d1", QUEUED, claim=1)),
         "look up"),
@@ -359,6 +395,38 @@ AFTER_THE_END: dict[str, Row] = {
     "unless its end is wished": (job(_FOUND, deleting=True), site(), seen(run("d1", RUNNING)), "kill d1"),
 }  # fmt: skip
 
+_BACK = reasons.storage_rolled_back("b", "1000")
+_COPY: dict[str, Any] = {"annotations": {CREATED_AT: "2026-01-01T10:00:00Z"}}
+_LET_RUN: dict[str, Any] = {"annotations": {**_COPY["annotations"], RUN_RESTORED: UID}}
+_LET_ANOTHER_RUN: dict[str, Any] = {"annotations": {**_COPY["annotations"], RUN_RESTORED: "another"}}
+
+RESTORED: dict[str, Row] = {
+    "after a restore of etcd nothing is reserved": (job(), site(FENCED_ID, held=_BACK), seen(),
+        "Pending StorageRolledBack"),
+    "nor claimed": (job(), site(held=_BACK), seen(), "Pending StorageRolledBack"),
+    "nor claimed again, though a run has failed": (job(_OPEN), site(held=_BACK),
+        seen(run("d1", Verdict.FAILED, claim=1)), "Submitting StorageRolledBack"),
+    "nor submitted again": (job(by_id()), site(FENCED_ID, held=_BACK), seen(), "Submitting StorageRolledBack"),
+    "nor is an object activated": (job(by_object()), site(OBJECT, held=_BACK), seen(run("o1", INERT)),
+        "Submitting StorageRolledBack"),
+    "nor the next attempt begun": (job(by_id(number=2), attempt=2), site(FENCED_ID, held=_BACK), seen(),
+        "Submitting StorageRolledBack attempt 2"),
+    "but what runs is followed": (job(_WON), site(held=_BACK), seen(run("d1", Verdict.SUCCEEDED, claim=1)),
+        "Succeeded"),
+    "and what is found without a reservation is Lost": (job(), site(held=_BACK), seen(run("d1", RUNNING, claim=1)),
+        "Lost FoundWithoutReservation"),
+    "and a cancel ends it": (job(by_object(), cancelled=True), site(OBJECT, held=_BACK), seen(run("o1", INERT)),
+        "Cancelling, kill o1"),
+    "a copy of a job does not run by itself": (job(**_COPY), site(), seen(), "Pending Restored"),
+    "a person lets it run": (job(**_LET_RUN), site(), seen(), "Submitting, submit"),
+    "a copy of that one is held again": (job(**_LET_ANOTHER_RUN), site(), seen(), "Pending Restored"),
+    "a copy that is cancelled ends": (job(cancelled=True, **_COPY), site(), seen(), "Cancelled"),
+    "a copy with its status is followed": (job(_WON, **_COPY), site(), seen(run("d1", Verdict.SUCCEEDED, claim=1)),
+        "Succeeded"),
+    "its next attempt was asked for by somebody": (job(current(2, reservation=None), attempt=2, **_COPY), site(),
+        seen(), "Submitting attempt 2, submit"),
+}  # fmt: skip
+
 TABLE = {
     f"{part}: {name}": row
     for part, rows in {
@@ -368,6 +436,7 @@ TABLE = {
         "an object": AN_OBJECT,
         "a reserved id": A_RESERVED_ID,
         "after the end": AFTER_THE_END,
+        "restored": RESTORED,
     }.items()
     for name, row in rows.items()
 }

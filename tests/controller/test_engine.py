@@ -155,6 +155,22 @@ async def test_what_the_watch_has_missed_is_found_by_the_periodic_list() -> None
     assert len(world(name).ledger) == 1
 
 
+async def test_a_list_from_the_past_makes_nothing_vanish() -> None:
+    kube = cluster()
+    name = backend(kube)
+    async with running(kube) as its:
+        uid = kube.add(JOBS, job_object(plugin={"parameters": {"seconds": "0.5"}}))["metadata"]["uid"]
+        await until(lambda: state(kube) == "Running")
+        kube.behind = True
+        before = len(kube.calls)
+        await until(lambda: sum(call[:2] == ("list", JOBS.plural) for call in kube.calls[before:]) >= 3)
+        assert its.engine._jobs.get(uid) is not None
+        assert its.engine._sites is not None
+        assert len(its.engine._sites.uids()) == 1
+        await until(lambda: state(kube) == "Succeeded")
+    assert len(world(name).ledger) == 1
+
+
 async def test_a_list_that_fails_is_tried_again() -> None:
     kube = cluster()
     async with running(kube) as its:

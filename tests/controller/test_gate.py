@@ -13,10 +13,11 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from durablejob_api.names import attempt_key
 from durablejob_controller import gate as gates
+from durablejob_controller.backend_report import CONFIRM
 from durablejob_controller.backends.contract import Phase, Run
 from durablejob_controller.errors import BackendUnavailable, Conflict, Forbidden, KubernetesUnavailable, NotServed
 from durablejob_controller.gate import VERDICT, Gate
-from durablejob_controller.kube import JOBS, Object
+from durablejob_controller.kube import BACKENDS, JOBS, Object
 from tests.controller.stage import TOKENS, Stage, staged
 
 UID = "uid-1"
@@ -292,3 +293,40 @@ async def test_the_end_of_a_job_that_is_gone_is_no_error() -> None:
     async with scene() as its:
         its.kube.remove(JOBS, "data", "load")
         assert verdict(await its.post("ended")) == (200, "noted")
+
+
+# --- after a restore of etcd -----------------------------------------------------------------------------
+
+
+async def test_after_a_restore_of_etcd_nobody_is_given_leave_until_a_person_agrees() -> None:
+    async with scene() as its:
+        its.stage.sites.roll_back(1000)
+        assert verdict(await its.post("start")) == (503, None)
+        assert its.claim["state"] == "Open"
+        its.kube.change(BACKENDS, "data", "fake", metadata={"annotations": {CONFIRM: "1000"}})
+        await its.stage.sites.put(its.kube.objects[(BACKENDS.plural, "data", "fake")])
+        assert verdict(await its.post("start")) == (200, "granted")
+
+
+async def test_leave_whose_own_write_tells_of_a_restore_is_not_given() -> None:
+    async with scene() as its:
+        its.kube.high_water.told = lambda before, found: its.stage.sites.roll_back(before)
+        its.kube.high_water.mark = 1000
+        assert verdict(await its.post("start")) == (503, None)
+        assert verdict(await its.post("start")) == (503, None)  # although it is recorded as the winner by now
+
+
+async def test_who_reports_an_end_under_an_open_claim_has_won_it_by_a_record_that_is_no_more() -> None:
+    async with scene() as its:
+        answer = await its.post("ended", {**CALL, "how": "threw", "message": "java.lang.Error: boom"})
+        assert verdict(answer) == (200, "noted")
+        assert its.claim == {
+            "number": 1, "state": "Ended", "nonce": "nonce-one", "driver": "driver-1", "how": "threw",
+            "message": "java.lang.Error: boom", "unstarted": 0,
+        }  # fmt: skip
+
+
+async def test_but_only_a_driver_that_is_listed_under_the_claim() -> None:
+    async with scene() as its:
+        assert verdict(await its.post("ended", {"nonce": "nonce-one", "driver": "driver-9"})) == (503, None)
+        assert its.claim["state"] == "Open"

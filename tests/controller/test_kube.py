@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from collections.abc import Callable
 
 import httpx
@@ -18,7 +20,8 @@ from durablejob_controller.errors import (
     NotServed,
     Refused,
 )
-from durablejob_controller.kube import BACKENDS, CLUSTER_BACKENDS, JOBS, Kube, is_newer, load_configuration
+from durablejob_controller.kube import BACKENDS, CLUSTER_BACKENDS, JOBS, LEASES, Kube, is_newer, load_configuration
+from tests.backends.faulty_server import faulty
 
 Answering = Callable[[httpx.Request], httpx.Response]
 META = {"name": "load", "namespace": "data", "uid": "u", "resourceVersion": "7"}
@@ -59,6 +62,8 @@ def status(code: int, reason: str, message: str = "words") -> httpx.Response:
         (httpx.Response(200, text="<html>please log in</html>"), KubernetesUnavailable),
         (httpx.Response(200, text='{"kind": "Durab'), KubernetesUnavailable),
         (httpx.Response(200, json=["a list"]), KubernetesUnavailable),
+        (httpx.Response(200, json={}), KubernetesUnavailable),
+        (httpx.Response(200, text="[" * 100_000), KubernetesUnavailable),
     ],
 )
 async def test_each_answer_has_its_error(answer: httpx.Response, error: type[Exception]) -> None:
@@ -152,10 +157,30 @@ async def test_all_pages_of_a_list_are_read() -> None:
     def paging(request: httpx.Request) -> httpx.Response:
         token = request.url.params.get("continue")
         items = [{"metadata": {"name": name}} for name in ("ab" if token is None else "c")]
-        return httpx.Response(200, json={"items": items, "metadata": {} if token else {"continue": "next"}})
+        meta = {} if token else {"continue": "next"}
+        return httpx.Response(200, json={"items": items, "metadata": meta})
 
     names = [raw["metadata"]["name"] async for raw in client(paging).pages(BACKENDS, None)]
     assert names == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("page", [{}, {"kind": "Status"}, {"kind": "DurableJobList", "items": None}])
+async def test_what_is_not_a_list_is_not_an_empty_list(page: dict[str, object]) -> None:
+    with pytest.raises(KubernetesUnavailable):
+        _ = [raw async for raw in client(lambda _: httpx.Response(200, json=page)).pages(JOBS, None)]
+
+
+@pytest.mark.parametrize("kind", ["an endless body", "a byte a second", "half a body", "silence"])
+async def test_no_answer_is_waited_for_or_read_for_ever(kind: str) -> None:
+    async with faulty(kind) as server:
+        configuration = kubernetes_client.Configuration()
+        configuration.host = server.url
+        kube = Kube(configuration, timeout=1)
+        began = time.monotonic()
+        with pytest.raises(KubernetesUnavailable):
+            await kube.get(JOBS, "data", "load")
+        assert time.monotonic() - began < 5
+        await kube.aclose()
 
 
 @pytest.mark.parametrize(("new", "old", "newer"), [("10", "9", True), ("9", "10", False), ("9", "9", False)])
@@ -166,6 +191,37 @@ def test_versions_are_compared_as_numbers(new: str, old: str, newer: bool) -> No
 def test_credentials_that_cannot_be_read_are_an_error_of_ours(tmp_path: object) -> None:
     with pytest.raises(KubernetesError, match="no usable Kubernetes credentials"):
         load_configuration(f"{tmp_path}/nothing", None)
+
+
+async def test_a_client_apart_has_connections_of_its_own() -> None:
+    """Hundreds of calls that hang must not keep the lease from being renewed."""
+    stuck = asyncio.Event()
+    found = b'{"metadata": {"resourceVersion": "7"}}'
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked = await reader.readuntil(b"\r\n\r\n")
+        if b"/leases/" not in asked:
+            await stuck.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(found), found))
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    configuration = kubernetes_client.Configuration()
+    configuration.host = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    kube = Kube(configuration, timeout=5)
+    apart = kube.apart()
+    calls = [asyncio.create_task(kube.get(JOBS, "data", f"job-{number}")) for number in range(100)]
+    try:
+        await asyncio.sleep(0.1)
+        async with asyncio.timeout(2):
+            assert await apart.get(LEASES, "data", "one") == json.loads(found)
+    finally:
+        stuck.set()
+        await asyncio.gather(*calls, return_exceptions=True)
+        await kube.aclose()
+        await apart.aclose()
+        server.close()
 
 
 async def test_text_is_given_as_it_is_and_errors_are_the_same() -> None:

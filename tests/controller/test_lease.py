@@ -33,6 +33,7 @@ async def electing(
     try:
         yield electors, tasks, told
     finally:
+        kube.hanging = False  # or a leader that is ended would hang in giving its lease back
         for task in tasks.values():
             task.cancel()
         await asyncio.gather(*tasks.values(), return_exceptions=True)

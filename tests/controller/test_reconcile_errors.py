@@ -31,7 +31,7 @@ from durablejob_controller.kube import BACKENDS, JOBS, SECRETS, Object
 from durablejob_controller.views import Decision, NoSite, Seen, Site
 from tests.controller.fake_kube import backend_object
 from tests.controller.scripted_backend import READY
-from tests.controller.stage import Stage, staged, until
+from tests.controller.stage import FAST, Stage, staged, until
 
 SECRET_ENV = [{"name": "P", "valueFrom": {"secretKeyRef": {"name": "db", "key": "password"}}}]
 
@@ -129,6 +129,21 @@ async def test_a_refused_status_parks_the_job_until_its_resource_changes(caplog:
         stage.kube.change(JOBS, "data", "load", metadata={"annotations": {"look": "again"}})
         await stage.work(lambda: stage.state() == "Succeeded")
         assert len(world(name).ledger) == 1
+
+
+async def test_a_refused_finalizer_parks_it_too(caplog: pytest.LogCaptureFixture) -> None:
+    """What is stored is not valid under today's rules: the API server refuses every write of it."""
+    async with staged() as stage:
+        await stage.use_scripted()
+        stage.kube.fail("patch", JOBS, Refused("spec: no such key: backendRef"), times=100)
+        uid = stage.job()
+        stage.kube.change(JOBS, "data", "load", metadata={"finalizers": []})
+        await stage.work(lambda: stage.entry(uid).parked)
+        assert "no such key: backendRef" in caplog.text
+        assert stage.events._queue.get_nowait()["reason"] == "Parked"
+        assert [call for call in stage.kube.calls if call[0] == "patch" and call[1] == JOBS.plural] == [
+            ("patch", JOBS.plural, "load")
+        ]
 
 
 @pytest.mark.parametrize("error", [KubernetesUnavailable("away"), Forbidden("not allowed")])
@@ -231,6 +246,36 @@ async def test_a_job_is_told_when_only_the_exact_look_ups_fail(monkeypatch: pyte
         assert len(stage.status_writes()) == writes
 
 
+async def test_a_job_whose_exact_look_ups_had_no_answer_goes_on_when_they_have_although_no_batch_tells_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A ResourceManager that recovers lists before it lets anything be looked up."""
+    for module in (pollers, jobs):
+        monkeypatch.setattr(module, "TROUBLE_AFTER", 0.05)
+    async with staged(replace(FAST, poll_interval=0.3)) as stage:
+        stage.reconciler._poll_interval = 0.01  # it looks again before there is a newer batch
+        backend = await stage.use_scripted()
+        backend.exact_fault = BackendUnavailable("rm:8088 is INITIALIZING")
+        stage.job()
+        await stage.work(lambda: stage.reason() == "BackendUnreachable")
+        backend.exact_fault = None
+        await stage.work(lambda: backend.submitted)
+
+
+async def test_what_keeps_anything_from_being_reserved_is_told_and_tried_again() -> None:
+    async with staged() as stage:
+        backend = await stage.use_scripted()
+        backend.refusal = BackendUnavailable("nn:9870: the quota is exceeded")
+        stage.job()
+        await stage.work(lambda: backend.done.count("reserve") > 2)
+        assert (stage.state(), stage.reason()) == ("Pending", "BackendUnreachable")
+        assert "the quota is exceeded" in stage.message()
+        assert len(stage.status_writes()) == 1
+        backend.refusal = None
+        await stage.work(lambda: backend.submitted)
+        assert "Submit" in stage.state()
+
+
 async def test_the_words_about_a_backend_that_is_not_ready_follow_its_probe() -> None:
     async with staged() as stage:
         stage.scripted.found = replace(READY, ready=False, reason="CredentialsRefused", message="401")
@@ -262,9 +307,10 @@ async def test_no_worker_waits_for_a_system_that_is_known_to_be_away(monkeypatch
         backend = await stage.use_scripted()
         stage.job("first")
         await stage.work(lambda: backend.submitted)
-        backend.fault = BackendUnavailable("no answer")
         (poller,) = [e.poller for e in stage.sites._entries.values() if e.address[2] == "fake"]
         assert poller is not None
+        await poller.fresh()
+        backend.fault = BackendUnavailable("no answer")
         assert poller.last is not None  # an old answer, which later jobs find too old
         await until(lambda: poller.trouble)
         backend.gate = asyncio.Event()  # from now on it does not even refuse

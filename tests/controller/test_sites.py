@@ -16,7 +16,8 @@ from tests.controller.fake_kube import backend_object
 from tests.controller.stage import Stage, staged, until
 
 SPARK = {"masters": [{"rest": "http://127.0.0.1:9", "ui": "http://127.0.0.1:9"}]}
-YARN = {"resourceManagers": ["http://127.0.0.1:9"], "user": "u"}
+STAGING = {"dir": "hdfs://nn/staging", "webhdfs": {"nameNodes": ["http://nn:9870"]}}
+YARN = {"resourceManagers": ["http://rm:8088"], "user": "etl", "staging": STAGING}
 CLUSTER_REF = {"kind": "ClusterJobBackend", "name": "fake", "type": "Plugin"}
 SCRIPTED = {"plugin": {"name": "scripted"}}
 
@@ -223,8 +224,17 @@ async def test_a_backend_that_goes_wakes_its_jobs() -> None:
         raw = await stage.backend(**SCRIPTED)
         stage.job()
         await stage.work(lambda: stage.scripted.submitted)
+        stage.kube.objects.pop((BACKENDS.plural, "data", "fake"))  # by force
         await stage.sites.remove(raw["metadata"]["uid"])
         await stage.work(lambda: stage.reason() == "BackendNotFound")
         assert stage.scripted.ended
         assert (JOBS.plural, "data", "load") in stage.kube.objects
         await until(lambda: not stage.sites.uids())
+
+
+async def test_a_backend_that_the_watch_has_not_told_of_yet_is_not_missing() -> None:
+    async with staged() as stage:
+        stage.kube.add(BACKENDS, backend_object(**SCRIPTED))
+        stage.job()
+        await stage.work(lambda: stage.scripted.submitted)
+    assert "BackendNotFound" not in [raw["status"]["current"].get("reason") for raw in stage.status_writes()]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from durablejob_api.backend import Guarantee
-from durablejob_controller.backend_report import report
+from durablejob_controller.backend_report import Findings, report
 from durablejob_controller.backends.contract import Probe
 from durablejob_controller.errors import BackendUnavailable, Conflict, Forbidden, KubernetesUnavailable
 from durablejob_controller.kube import BACKENDS, JOBS, SECRETS, Object
@@ -160,12 +160,12 @@ async def test_a_swap_lost_to_somebody_else_is_made_on_what_is_there_now_and_not
     async with staged() as stage:
         raw = stage.kube.add(BACKENDS, backend_object(**SCRIPTED))
         stage.kube.change(BACKENDS, "data", "fake", metadata={"labels": {"a": "b"}})
-        new = await report(stage.kube, raw, READY, in_use=True, cluster_id="c", type_="Plugin")
+        new = await report(stage.kube, raw, Findings(READY, True, "c", "Plugin"))
         assert new["metadata"]["labels"] == {"a": "b"}
         assert ready(stage) == ("True", "Ready")
         stage.kube.fail("replace", BACKENDS, Conflict("for ever"), times=1000)
         before = len(stage.kube.calls)
-        await report(stage.kube, raw, Probe(False, "Away", "", Guarantee.NONE), in_use=True, cluster_id="c", type_="P")
+        await report(stage.kube, raw, Findings(Probe(False, "Away", "", Guarantee.NONE), True, "c", "P"))
         assert len(stage.kube.calls) - before < 10
 
 

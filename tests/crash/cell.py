@@ -1,53 +1,23 @@
-"""One crash: a job's story with a controller that dies or is cut off at one call, and the judgement after it.
-
-The judge is the external system's own ledger. What is asked (the invariants of quality.md): the program was started
-as often as the story says, and never twice (I1); the right end is there within a minute of the crash and stays
-(I2, I4); nothing is left that runs or waits (I3); external ID and terminal state never change (I5).
-"""
+"""A cell, one story with its crashes, and what the judge says of it."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import signal
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
-from kubernetes import client as kubernetes_client
-from kubernetes import config
-from kubernetes.client import ApiException
-
-from durablejob_api import API_VERSION, FINALIZER, GROUP, VERSION
-from durablejob_api.names import attempt_key
-from tests.crash.hook import How, Plan
-from tests.crash.master import Yard
-from tests.crash.stories import Story, When
-from tests.crash.systems import JobSystem, SparkSystem, System
-from tests.crash.zygote import Zygote
-from tests.testbed import site as sites
-from tests.testbed.kube.cluster import Cluster
-from tests.testbed.kube.kubelet import FakeKubelet
-from tests.testbed.process import Identity
-
-TERMINAL = ("Succeeded", "Failed", "Cancelled", "Lost")
-PATIENCE = 60.0
-"""Seconds from the crash to the right end, at most."""
-LOOK = 0.1
-STAYS = 0.5
-"""Seconds for which the end is watched."""
+from tests.crash.hook import Crash
+from tests.crash.stories import Story
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One crash of one story."""
+    """One story with its crashes; without any it is a trace."""
 
     system: str
-    """``backendRef.type`` of its job."""
+    """``System.name``."""
     story: Story
-    plan: Plan | None
+    crashes: tuple[Crash, ...] = ()
+    take: int = 1
+    """Which run of the same."""
 
     @property
     def tale(self) -> str:
@@ -56,10 +26,9 @@ class Cell:
 
     @property
     def name(self) -> str:
-        if self.plan is None:
-            return self.tale
-        nth = f" #{self.plan.nth}" if self.plan.nth > 1 else ""
-        return f"{self.tale}: {self.plan.call}{nth}, {self.plan.moment}, {self.plan.how}"
+        """Names it among all cells, in every run."""
+        crashes = "; ".join(map(str, self.crashes)) or "no crash"
+        return f"{self.tale}: {crashes}" + (f" ({self.take})" if self.take > 1 else "")
 
 
 @dataclass
@@ -69,221 +38,17 @@ class Result:
     cell: Cell
     wrong: list[str] = field(default_factory=list)
     kinds: set[str] = field(default_factory=set)
-    """Of what is wrong: duplicate, orphan, end, stuck, ended (the controller), unfired."""
+    """Of what is wrong: duplicate, orphan, end, stuck, ended (the controller), broken (the suite), unfired."""
     recovery: float | None = None
-    """Seconds from the crash to the end."""
-    trace: list[str] = field(default_factory=list)
-    """Names of the calls, in order."""
-    before_job: int = 0
-    """How many of them were made before there was a job."""
+    """Seconds from the last crash to the end."""
+    took: float = 0.0
+    """Seconds of the whole cell."""
+    early: list[str] = field(default_factory=list)
+    """Names of the calls that were made before there was a job, in order."""
+    late: list[str] = field(default_factory=list)
+    """Those that were made after."""
     log: str = ""
 
     def blame(self, kind: str, words: str) -> None:
         self.kinds.add(kind)
         self.wrong.append(words)
-
-
-@dataclass
-class Bench:
-    """What all cells share."""
-
-    cluster: Cluster
-    zygote: Zygote
-    yard: Yard
-    site: sites.Site
-    kubelet: FakeKubelet
-
-    def run(self, cell: Cell, number: int) -> Result:
-        """Run one cell in a namespace of its own."""
-        namespace = f"crash-{number}"
-        if cell.system == JobSystem.type:
-            with _Run(self, cell, namespace, JobSystem(self.cluster, self.kubelet, namespace)) as run:
-                return run.judged()
-        with self.yard.master() as master, _Run(self, cell, namespace, SparkSystem(master)) as run:
-            return run.judged()
-
-
-class _Run:
-    """One cell that is being run."""
-
-    def __init__(self, bench: Bench, cell: Cell, namespace: str, system: System) -> None:
-        self.bench, self.cell, self.namespace, self.system = bench, cell, namespace, system
-        self.folder = bench.site.folder / self.namespace
-        self.folder.mkdir()
-        self.result = Result(cell)
-        api = config.new_client_from_config(str(bench.cluster.kubeconfig))
-        self._core = kubernetes_client.CoreV1Api(api)
-        self._objects = kubernetes_client.CustomObjectsApi(api)
-        self._ports = sites.free_ports(2)
-        self._controller: Identity | None = None
-        self._seen: dict[str, Any] = {}
-        self._key = ""
-        self._wished = False
-
-    def __enter__(self) -> _Run:
-        self._core.create_namespace({"metadata": {"name": self.namespace}})
-        self._create("jobbackends", "JobBackend", {"name": "here"}, self.system.backend())
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._controller is not None:
-            self._controller.send(signal.SIGKILL)
-
-    # --- the story ---------------------------------------------------------------------------------------
-
-    def judged(self) -> Result:
-        """Run it, and judge."""
-        self._start(self.cell.plan)
-        with contextlib.suppress(TimeoutError):
-            self._wait_for_calm()
-            self.result.before_job = len(self._trace())
-            self._submit()
-            self._live()
-        self.result.trace = self._trace()
-        self._judge()
-        if self.result.wrong:
-            with contextlib.suppress(OSError):
-                self.result.log = (self.folder / "controller.log").read_text(errors="replace")
-        return self.result
-
-    def _start(self, plan: Plan | None) -> None:
-        gate, health = self._ports
-        arguments = [
-            "--kubeconfig", str(self.bench.cluster.kubeconfig), "--namespaces", self.namespace,
-            "--own-namespace", self.namespace, "--identity", "crash", "--lease-duration", "2",
-            "--gate-listen", f"127.0.0.1:{gate}", "--gate-url", f"http://127.0.0.1:{gate}",
-            "--http-listen", f"127.0.0.1:{health}", "--log-format", "text",
-            "--poll-interval", "0.3", "--probe-interval", "1", "--request-timeout", "3",
-        ]  # fmt: skip
-        self._controller = self.bench.zygote.controller(arguments, self.folder, plan)
-
-    def _wait_for_calm(self) -> None:
-        """Until the backend was probed, so that the calls of the beginning are told from those of the job."""
-        for _ in self._looks():
-            backend = self._get("jobbackends", "here")
-            if backend is not None and (backend.get("status") or {}).get("conditions"):
-                return
-
-    def _submit(self) -> None:
-        spec = {
-            "backendRef": {"name": "here", "type": self.system.type},
-            "ttlSecondsAfterFinished": self.cell.story.ttl,
-            **self.system.work(self.cell.story),
-        }
-        made = self._create("durablejobs", "DurableJob", {"name": "job", "finalizers": [FINALIZER]}, spec)
-        self._key = attempt_key(made["metadata"]["uid"], 1)
-
-    def _live(self) -> None:
-        """Until the end has come, the crash has happened, and nothing moves any more."""
-        for _ in self._looks():
-            job = self._get("durablejobs", "job")
-            self._note(job)
-            self._wish()
-            if self._is_over(job) and (self.cell.plan is None or self._fired() is not None):
-                if self.result.recovery is None:
-                    self.result.recovery = max(0.0, time.time() - (self._fired() or time.time()))
-                if not self.system.left(self._key):
-                    break
-        time.sleep(STAYS)
-        self._note(self._get("durablejobs", "job"))
-
-    def _looks(self) -> Iterator[None]:
-        """Look every now and then, for a minute from the crash; a dead controller is started again."""
-        begun = time.time()
-        while True:
-            self._revive()
-            yield
-            fired = self._fired()
-            if time.time() - max(begun, fired or 0.0) > PATIENCE:
-                raise TimeoutError
-            time.sleep(LOOK)
-
-    def _revive(self) -> None:
-        if self._controller is None or self._controller.alive:
-            return
-        plan = self.cell.plan
-        if plan is None or plan.how is not How.KILL or self._fired() is None:
-            self.result.blame("ended", "the controller ended of itself")
-        self._start(None)
-
-    def _wish(self) -> None:
-        story = self.cell.story
-        if self._wished or story.wish is None:
-            return
-        due = self.system.starts if story.when is When.STARTED else self.system.accepted
-        if not due(self._key):
-            return
-        if story.wish in ("remove", "strip"):
-            getattr(self.system, story.wish)(self._key)
-        elif story.wish == "delete":
-            self._objects.delete_namespaced_custom_object(GROUP, VERSION, self.namespace, "durablejobs", "job")
-        else:
-            body = {"spec": {"cancel": {"attempt": 1, "cause": "User"}}}
-            self._objects.patch_namespaced_custom_object(GROUP, VERSION, self.namespace, "durablejobs", "job", body)
-        self._wished = True
-
-    # --- what is seen ------------------------------------------------------------------------------------
-
-    def _is_over(self, job: dict[str, Any] | None) -> bool:
-        if self.cell.story.state is None:
-            return job is None
-        return job is not None and (job.get("status") or {}).get("state") in TERMINAL
-
-    def _note(self, job: dict[str, Any] | None) -> None:
-        """External ID and terminal state, once there, never change."""
-        status = (job or {}).get("status") or {}
-        outcome = (status.get("current") or {}).get("outcome")
-        for what, value in (("external ID", status.get("externalID")), ("outcome", outcome)):
-            known = self._seen.get(what)
-            if known is not None and job is not None and value != known:
-                self.result.blame("end", f"{what} changed from {known} to {value}")
-            if value is not None:
-                self._seen[what] = value
-        if status:
-            self._seen["reason"] = (status.get("current") or {}).get("reason")
-
-    def _judge(self) -> None:
-        story, result = self.cell.story, self.result
-        starts = self.system.starts(self._key)
-        if starts > 1:
-            result.blame("duplicate", f"the program was started {starts} times")
-        elif starts != story.starts:
-            result.blame("end", f"the program was started {starts} times, not {story.starts}")
-        job = self._get("durablejobs", "job")
-        if not self._is_over(job):
-            result.blame("stuck", f"after {PATIENCE:g} s: {json.dumps((job or {}).get('status'))}")
-        elif story.state is not None and (self._seen["outcome"], self._seen["reason"]) != (story.state, story.reason):
-            result.blame("end", f"ended {self._seen['outcome']} ({self._seen['reason']})")
-        if left := self.system.left(self._key):
-            result.blame("orphan", f"left: {left}")
-        if self.cell.plan is not None and self._fired() is None:
-            result.blame("unfired", "the call was not made")
-
-    def _fired(self) -> float | None:
-        try:
-            at: float = json.loads((self.folder / "fired").read_text())["at"]
-        except FileNotFoundError:
-            return None
-        return at
-
-    def _trace(self) -> list[str]:
-        path: Path = self.folder / "trace"
-        return path.read_text().splitlines() if path.exists() else []
-
-    def _get(self, plural: str, name: str) -> dict[str, Any] | None:
-        try:
-            found: dict[str, Any] = self._objects.get_namespaced_custom_object(
-                GROUP, VERSION, self.namespace, plural, name
-            )
-        except ApiException as error:
-            if error.status == 404:
-                return None
-            raise
-        return found
-
-    def _create(self, plural: str, kind: str, meta: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
-        body = {"apiVersion": API_VERSION, "kind": kind, "metadata": meta, "spec": spec}
-        made: dict[str, Any] = self._objects.create_namespaced_custom_object(
-            GROUP, VERSION, self.namespace, plural, body
-        )
-        return made

@@ -24,8 +24,11 @@ from aiohttp import web
 
 from durablejob_controller.backends.spark_standalone.stub import parse_class_name
 from durablejob_controller.gate import VERDICT
+from tests.backends.yarn.scripted_yarn import ScriptedYarn
+from tests.crash.applications import live
 
 T = TypeVar("T")
+M = TypeVar("M", bound="Master")
 RUNS_FOR = 0.4
 """Seconds that a program runs, unless it waits to be killed."""
 ASKS_EVERY = 0.1
@@ -68,6 +71,8 @@ class Master:
     def __init__(self) -> None:
         self.drivers: dict[str, Driver] = {}
         self.url = ""
+        self.retained: int | None = None
+        """So many drivers that have ended are remembered (spark.deploy.retainedDrivers; None: all)."""
         self.loop: asyncio.AbstractEventLoop | None = None
         """Where it lives."""
         self._serial = itertools.count(1)
@@ -92,6 +97,7 @@ class Master:
         return app
 
     async def _json(self, _: web.Request) -> web.Response:
+        self._forget()
         known = [driver for driver in self.drivers.values() if not driver.forgotten]
         state = {"url": "spark://stand-in:7077", "status": "ALIVE", "workers": []}
         lists = {
@@ -116,7 +122,14 @@ class Master:
             driver.task = asyncio.ensure_future(self._run(driver))
         return _answer("CreateSubmissionResponse", success=True, submissionId=driver.id)
 
+    def _forget(self) -> None:
+        if self.retained is not None:
+            over = [driver for driver in self.drivers.values() if not driver.active and not driver.forgotten]
+            for driver in over[: max(0, len(over) - self.retained)]:
+                driver.forgotten = True
+
     async def _status(self, request: web.Request) -> web.Response:
+        self._forget()
         driver = self.drivers.get(request.match_info["id"])
         if driver is None or driver.forgotten:
             return _answer("SubmissionStatusResponse", success=False)
@@ -144,20 +157,24 @@ class Master:
     async def _run(self, driver: Driver) -> None:
         driver.state = "RUNNING"
         nonce = uuid.uuid4().hex
-        async with httpx.AsyncClient(timeout=5, trust_env=False) as http:
+        async with httpx.AsyncClient(timeout=20, trust_env=False, verify=False) as http:
             if not await self._may_start(http, driver, nonce):
                 driver.state = "FAILED"
                 return
             driver.started = True
-            if driver.how == "hold":
-                await asyncio.Event().wait()
-            await asyncio.sleep(RUNS_FOR)
+            await self._works(driver)
             if driver.how == "vanish":
                 driver.state, driver.forgotten = "ERROR", True
             else:
                 ending = {"succeed": "returned", "fail": "threw"}[driver.how]
                 await self._report(http, driver, nonce, ending)
                 driver.state = {"succeed": "FINISHED", "fail": "FAILED"}[driver.how]
+
+    async def _works(self, driver: Driver) -> None:
+        """The program itself."""
+        if driver.how == "hold":
+            await asyncio.Event().wait()
+        await asyncio.sleep(RUNS_FOR)
 
     async def _may_start(self, http: httpx.AsyncClient, driver: Driver, nonce: str) -> bool:
         while True:
@@ -204,31 +221,46 @@ class Yard:
     @contextmanager
     def master(self) -> Iterator[Master]:
         """A cluster of one's own."""
-        master = Master()
+        with self.serving(Master()) as master:
+            yield master
+
+    @contextmanager
+    def serving(self, master: M) -> Iterator[M]:
+        """The same, of another kind."""
         runner = self._do(self._serve(master))
         try:
             yield master
         finally:
-            self._do(self._stop(master, runner))
+            tasks = [driver.task for driver in master.drivers.values() if driver.task is not None]
+            self._do(self._stop(tasks, runner))
+
+    @contextmanager
+    def yarn(self) -> Iterator[ScriptedYarn]:
+        """A YARN cluster of one's own."""
+        cluster = ScriptedYarn(live=live)
+        runner = self._do(self._serve(cluster))
+        try:
+            yield cluster
+        finally:
+            self._do(self._stop([app.task for app in cluster.runs if app.task is not None], runner))
 
     def _do(self, step: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(step, self._loop).result(30)
 
     @staticmethod
-    async def _serve(master: Master) -> web.AppRunner:
-        runner = web.AppRunner(master.application(), access_log=None)
+    async def _serve(stand_in: Master | ScriptedYarn) -> web.AppRunner:
+        runner = web.AppRunner(stand_in.application(), access_log=None)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         server = site._server
         assert isinstance(server, asyncio.Server)
-        master.loop = asyncio.get_running_loop()
-        master.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        stand_in.loop = asyncio.get_running_loop()
+        stand_in.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         return runner
 
     @staticmethod
-    async def _stop(master: Master, runner: web.AppRunner) -> None:
-        tasks = [driver.task for driver in master.drivers.values() if driver.task is not None]
+    async def _stop(tasks: list[asyncio.Task[None]], runner: web.AppRunner) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -9,13 +9,19 @@ from enum import StrEnum
 class When(StrEnum):
     """The moment at which a wish is written."""
 
-    ACCEPTED = "the submission was accepted"
+    ACCEPTED = "the external system has accepted the submission"
     STARTED = "the program was started"
+    SUBMITTED = "the resource says Submitted"
+    RUNNING = "the resource says Running"
 
 
 @dataclass(frozen=True)
 class Story:
-    """A job's life as it should be; ``state`` None means that the resource is gone in the end."""
+    """A job's life as it should be; ``state`` None means that the resource is gone in the end.
+
+    A wish that is written as soon as the external system shows something races with what the controller writes about
+    it: which calls are made is then chance. So most wishes wait for the controller's word, and some race.
+    """
 
     name: str
     how: str
@@ -27,6 +33,8 @@ class Story:
     """``cancel`` or ``delete`` by the API; ``remove`` (as a person does) or ``strip`` (by force) at the system."""
     when: When = When.STARTED
     ttl: int = 3600
+    rival: str | None = None
+    """Just before the first call of this name somebody else writes on the same object: the call meets a conflict."""
 
 
 SPARK = (
@@ -34,6 +42,24 @@ SPARK = (
     Story("failure", "fail", "Failed", "ProgramFailed", 1),
     Story("killed from outside", "hold", "Failed", "Killed", 1, "remove"),
     Story("lost", "vanish", "Lost", "Lost", 1),
+    Story("rejected", "reject", "Failed", "Rejected", 0),
+    Story("cancelled", "hold", "Cancelled", "Cancelled", 1, "cancel"),
+    Story("cancelled in the queue", "queue", "Cancelled", "Cancelled", 0, "cancel", When.ACCEPTED),
+    Story("cancelled after a long wait", "queue", "Cancelled", "Cancelled", 0, "cancel", When.SUBMITTED),
+    Story("deleted", "hold", None, None, 1, "delete"),
+    Story("deleted in the queue", "queue", None, None, 0, "delete", When.ACCEPTED),
+    Story("its time to live is over", "succeed", None, None, 1, ttl=0),
+    Story(
+        "changed meanwhile", "succeed", "Succeeded", "Succeeded", 1,
+        rival="PUT durablejobs/status [Submitting, claim Open]",
+    ),
+    Story("its backend changed meanwhile", "succeed", "Succeeded", "Succeeded", 1, rival="PATCH jobbackends"),
+)  # fmt: skip
+REAL_SPARK = (
+    Story("success", "succeed", "Succeeded", "Succeeded", 1),
+    Story("failure", "fail", "Failed", "ProgramFailed", 1),
+    Story("killed from outside", "hold", "Failed", "Killed", 1, "remove"),
+    Story("its worker dies", "hold", "Lost", "LostSight", 1, "strip"),
     Story("rejected", "reject", "Failed", "Rejected", 0),
     Story("cancelled", "hold", "Cancelled", "Cancelled", 1, "cancel"),
     Story("cancelled in the queue", "queue", "Cancelled", "Cancelled", 0, "cancel", When.ACCEPTED),
@@ -45,11 +71,25 @@ JOBS = (
     Story("success", "succeed", "Succeeded", "Succeeded", 1),
     Story("failure", "fail", "Failed", "BackoffLimitExceeded", 1),
     Story("deleted by hand", "hold", "Failed", "DeletedExternally", 1, "remove"),
-    Story("lost", "hold", "Lost", "Lost", 1, "strip"),
+    Story("lost", "hold", "Lost", "Lost", 1, "strip", When.RUNNING),
     Story("rejected", "reject", "Failed", "InvalidSpec", 0),
-    Story("cancelled", "hold", "Cancelled", "Cancelled", 1, "cancel"),
-    Story("cancelled before its pod runs", "queue", "Cancelled", "Cancelled", 0, "cancel", When.ACCEPTED),
+    Story("cancelled", "hold", "Cancelled", "Cancelled", 1, "cancel", When.RUNNING),
+    Story("cancelled before its pod runs", "queue", "Cancelled", "Cancelled", 0, "cancel", When.SUBMITTED),
     Story("deleted", "hold", None, None, 1, "delete"),
     Story("deleted before its pod runs", "queue", None, None, 0, "delete", When.ACCEPTED),
+    Story("its time to live is over", "succeed", None, None, 1, ttl=0),
+    Story("changed meanwhile", "succeed", "Succeeded", "Succeeded", 1, rival="PUT durablejobs/status [Submitting]"),
+    Story("its backend changed meanwhile", "succeed", "Succeeded", "Succeeded", 1, rival="PATCH jobbackends"),
+)
+YARN = (
+    Story("success", "succeed", "Succeeded", "Succeeded", 1),
+    Story("failure", "fail", "Failed", "ProgramFailed", 1),
+    Story("killed from outside", "hold", "Failed", "Killed", 1, "remove"),
+    Story("lost", "hold", "Lost", "Lost", 1, "strip"),
+    Story("rejected", "reject", "Failed", "Rejected", 0),
+    Story("cancelled", "hold", "Cancelled", "Cancelled", 1, "cancel"),
+    Story("cancelled in the queue", "queue", "Cancelled", "Cancelled", 0, "cancel", When.ACCEPTED),
+    Story("deleted", "hold", None, None, 1, "delete"),
+    Story("deleted in the queue", "queue", None, None, 0, "delete", When.ACCEPTED),
     Story("its time to live is over", "succeed", None, None, 1, ttl=0),
 )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from kubernetes import client as kubernetes_client
-from kubernetes import config
+from kubernetes.client import ApiException
 
 from tests.crash.master import Master
 from tests.crash.stories import Story
-from tests.testbed.kube.cluster import Cluster
 from tests.testbed.kube.kubelet import END, MERGE_PATCH, SECONDS, FakeKubelet
 
 Object = dict[str, Any]
@@ -20,6 +22,8 @@ RUNS_FOR = 0.4
 class System(Protocol):
     """One external system, for one cell."""
 
+    name: str
+    """In the cells' names."""
     type: str
     """``backendRef.type``."""
 
@@ -44,11 +48,17 @@ class System(Protocol):
     def strip(self, key: str) -> None:
         """Somebody removes every trace of it by force."""
 
+    def clear(self, key: str) -> None:
+        """The cell is over: what is left is in nobody's way."""
+
+    def evidence(self, key: str) -> str:
+        """What the system knows of the attempt, for a person who asks why a cell went wrong."""
+
 
 class SparkSystem:
     """Spark standalone: the stand-in for its Master."""
 
-    type = "SparkStandalone"
+    name = type = "SparkStandalone"
 
     def __init__(self, master: Master) -> None:
         self._master = master
@@ -69,8 +79,7 @@ class SparkSystem:
         return len(self._master.starts(key))
 
     def left(self, key: str) -> list[str]:
-        del key  # the cluster is this cell's own
-        return [str(driver.record()) for driver in self._master.active()]
+        return [str(driver.record()) for driver in self._master.active() if driver.key == key]
 
     def remove(self, key: str) -> None:
         for driver in self._master.starts(key):
@@ -79,6 +88,12 @@ class SparkSystem:
     def strip(self, key: str) -> None:
         raise NotImplementedError("a Master forgets by itself: see the program that vanishes")
 
+    def clear(self, key: str) -> None:
+        """Nothing: the cluster ends with its cell."""
+
+    def evidence(self, key: str) -> str:
+        return "\n".join(str(driver) for driver in list(self._master.drivers.values()) if driver.key == key)
+
 
 _POD_ENDS = {"succeed": "succeed", "fail": "fail:3", "hold": "hold", "queue": "stuck", "reject": "succeed"}
 
@@ -86,12 +101,11 @@ _POD_ENDS = {"succeed": "succeed", "fail": "fail:3", "hold": "hold", "queue": "s
 class JobSystem:
     """Kubernetes Jobs: a real API server and Job controller, and the fake kubelet's ledger."""
 
-    type = "Kubernetes"
+    name = type = "Kubernetes"
 
-    def __init__(self, cluster: Cluster, kubelet: FakeKubelet, namespace: str) -> None:
+    def __init__(self, api: kubernetes_client.ApiClient, kubelet: FakeKubelet, namespace: str) -> None:
         self._kubelet = kubelet
         self._namespace = namespace
-        api = config.new_client_from_config(str(cluster.kubeconfig))
         self._jobs = kubernetes_client.BatchV1Api(api)
         self._pods = kubernetes_client.CoreV1Api(api)
 
@@ -113,7 +127,7 @@ class JobSystem:
         return self._kubelet.count(key)
 
     def left(self, key: str) -> list[str]:
-        pods = self._pods.list_namespaced_pod(self._namespace, label_selector=_selector(key)).items
+        pods = self._pods_of(key)
         alive = [f"pod {pod.metadata.name}" for pod in pods if pod.status.phase not in ("Succeeded", "Failed")]
         jobs = [job for job in self._list(key) if not any(c.type in ("Complete", "Failed") for c in _conditions(job))]
         return alive + [f"job {job.metadata.name}" for job in jobs]
@@ -121,15 +135,31 @@ class JobSystem:
     def remove(self, key: str) -> None:
         for job in self._list(key):
             options = kubernetes_client.V1DeleteOptions(propagation_policy="Background")
-            self._jobs.delete_namespaced_job(job.metadata.name, self._namespace, body=options)
+            with _gone_is_well():
+                self._jobs.delete_namespaced_job(job.metadata.name, self._namespace, body=options)
 
     def strip(self, key: str) -> None:
         for job in self._list(key):
             # Not the client's own kind of patch, which adds to lists.
-            self._jobs.patch_namespaced_job(
-                job.metadata.name, self._namespace, {"metadata": {"finalizers": []}}, _content_type=MERGE_PATCH
-            )
+            body: Object = {"metadata": {"finalizers": []}}
+            with _gone_is_well():
+                self._jobs.patch_namespaced_job(job.metadata.name, self._namespace, body, _content_type=MERGE_PATCH)
         self.remove(key)
+
+    def clear(self, key: str) -> None:
+        """Take it away: the kubelet looks at every pod there is, ten times a second."""
+        self.strip(key)
+
+    def evidence(self, key: str) -> str:
+        clean = self._jobs.api_client.sanitize_for_serialization
+        starts = [start for start in self._kubelet.starts() if start.key == key]
+        return json.dumps(
+            {"starts": starts, "jobs": clean(self._list(key)), "pods": clean(self._pods_of(key))}, indent=1
+        )
+
+    def _pods_of(self, key: str) -> list[Any]:
+        found: list[Any] = self._pods.list_namespaced_pod(self._namespace, label_selector=_selector(key)).items
+        return found
 
     def _list(self, key: str) -> list[Any]:
         found: list[Any] = self._jobs.list_namespaced_job(self._namespace, label_selector=_selector(key)).items
@@ -142,3 +172,13 @@ def _selector(key: str) -> str:
 
 def _conditions(job: Any) -> list[Any]:
     return [c for c in job.status.conditions or [] if c.status == "True"]
+
+
+@contextmanager
+def _gone_is_well() -> Iterator[None]:
+    """Who takes something away does not mind that somebody was faster."""
+    try:
+        yield
+    except ApiException as error:
+        if error.status != 404:
+            raise

@@ -13,12 +13,15 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Sequence
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any, NoReturn
 
 from durablejob_controller import __main__ as controller
 from durablejob_controller import gated
-from tests.crash.hook import Hook, How, Moment, Plan
+from durablejob_controller.backends.registry import Registry
+from tests.crash.hook import Crash, Hook, Notes
 from tests.testbed.process import Identity
 from tests.testbed.site import Part, Site
 
@@ -47,12 +50,48 @@ class Zygote:
         self._out.close()
         self._in.close()
 
-    def controller(self, arguments: list[str], folder: Path, plan: Plan | None) -> Identity:
-        """A controller with these options; its log and its trace are in ``folder``."""
-        request = {"arguments": arguments, "folder": str(folder), "plan": plan.to_json() if plan else None}
+    def controller(
+        self,
+        arguments: list[str],
+        folder: Path,
+        crashes: Sequence[Crash] = (),
+        rival: str | None = None,
+        skew: float = 0.0,
+    ) -> Identity:
+        """A controller with these options; its log and its trace are in ``folder``.
+
+        Its wall clock is ``skew`` seconds ahead of everybody else's.
+        """
+        plan = [crash.to_json() for crash in crashes]
+        request = {"arguments": arguments, "folder": str(folder), "crashes": plan, "rival": rival, "skew": skew}
         with self._lock:
             self._out.write(json.dumps(request) + "\n")
-            return Identity.of(int(self._in.readline()))
+            return Identity(*json.loads(self._in.readline()))
+
+
+def arguments(
+    config: Path, namespace: str, ports: Sequence[int], identity: str, *, gate_url: str = "", poll: float = 0.3
+) -> list[str]:
+    """Options of a controller for one namespace, in a hurry: ``ports`` are those of its gate and of its health."""
+    gate, health = ports
+    return [
+        "--kubeconfig", str(config), "--namespaces", namespace, "--own-namespace", namespace,
+        "--identity", identity, "--lease-duration", "2",
+        "--gate-listen", f"127.0.0.1:{gate}", "--gate-url", gate_url or f"http://127.0.0.1:{gate}",
+        "--http-listen", f"127.0.0.1:{health}", "--log-format", "text",
+        "--poll-interval", str(poll), "--probe-interval", "1", "--request-timeout", "3",
+    ]  # fmt: skip
+
+
+def gone(process: Identity) -> bool:
+    """Whether nothing of it is left.
+
+    A process whose main thread has ended is a zombie while its other threads still end, and hold its ports.
+    """
+    try:
+        return Identity.of(process.pid) != process
+    except ProcessLookupError:
+        return True
 
 
 def _child(request: dict[str, Any]) -> NoReturn:
@@ -63,9 +102,9 @@ def _child(request: dict[str, Any]) -> NoReturn:
     os.dup2(log, 1)
     os.dup2(log, 2)
     gated.LOST_GRACE = LOST_GRACE
-    raw = request["plan"]
-    plan = Plan(raw["call"], Moment(raw["moment"]), How(raw["how"]), raw["nth"]) if raw else None
-    Hook(plan, folder / "trace", folder / "fired").install()
+    crashes = [Crash.from_json(raw) for raw in request["crashes"]]
+    Hook(crashes, Notes(folder), request["rival"]).install()
+    _shift_clock(timedelta(seconds=request["skew"]))
     try:
         controller.main(request["arguments"])
     except SystemExit as error:
@@ -73,16 +112,37 @@ def _child(request: dict[str, Any]) -> NoReturn:
     os._exit(0)
 
 
+def _shift_clock(skew: timedelta) -> None:
+    """Every module of the controller that asks for the time of day is told another one."""
+
+    class Shifted(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Any:
+            return datetime.now(tz) + skew
+
+    if skew:
+        for name, module in list(sys.modules.items()):
+            if name.startswith("durablejob_controller") and getattr(module, "datetime", None) is datetime:
+                vars(module)["datetime"] = Shifted
+
+
 def main() -> None:
     """Fork on request until the requests end."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody is to wait for the dead
     requests, answers = Path(sys.argv[1]), Path(sys.argv[2])
+    Registry.installed()  # imports the backends, once for all
     with requests.open() as lines, answers.open("w", buffering=1) as told:
         for line in lines:
+            go, tell = os.pipe()
             pid = os.fork()
             if pid == 0:
+                os.close(tell)
+                os.read(go, 1)  # until it is known who it is: it may live for a moment only
+                os.close(go)
                 _child(json.loads(line))
-            told.write(f"{pid}\n")
+            os.close(go)
+            told.write(json.dumps([pid, Identity.of(pid).start]) + "\n")
+            os.close(tell)
 
 
 if __name__ == "__main__":

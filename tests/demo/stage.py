@@ -16,8 +16,8 @@ from tests.e2e.desk import Desk
 from tests.testbed import airflow, kube, spark
 from tests.testbed import controller as controllers
 from tests.testbed import site as sites
+from tests.testbed.kube.crds import install
 
-CRDS = Path(__file__).parents[2] / "crds"
 JOB_SECONDS = "25"
 """How long the program sleeps: time enough to kill things."""
 
@@ -59,9 +59,7 @@ def stage() -> Iterator[Stage]:
     with ExitStack() as stack:
         step("Kubernetes: etcd, kube-apiserver, controller-manager, scheduler")
         cluster = stack.enter_context(kube.running())
-        files = [argument for path in sorted(CRDS.glob("*.yaml")) for argument in ("-f", str(path))]
-        cluster.kubectl("apply", "--server-side", *files)
-        cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", *files)
+        install(cluster)
         say("the CRDs of crds/ are installed")
         step("Spark standalone: a Master and a Worker")
         standalone = stack.enter_context(spark.running(worker_cores=8, worker_memory="8g"))

@@ -109,7 +109,7 @@ class Desk:
             "-n", self.namespace, "get", "events", "--field-selector", f"involvedObject.name={name}", "-o", "json"
         )
         items: list[Object] = json.loads(raw)["items"]
-        return sorted(items, key=lambda e: str(e["metadata"]["creationTimestamp"]))
+        return sorted(items, key=lambda e: str(e["eventTime"]))  # creationTimestamp counts whole seconds only
 
     def conditions(self, name: str) -> dict[str, str]:
         return {c["type"]: c["status"] for c in self.get(name)["status"]["conditions"]}

@@ -1,4 +1,4 @@
-"""Servers between the controller and a Master: one repeats or announces submissions, one refuses credentials."""
+"""Servers before a Master or a ResourceManager: one repeats or announces submissions, one refuses credentials."""
 
 from __future__ import annotations
 
@@ -7,9 +7,16 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import httpx
+
+
+class Sent(NamedTuple):
+    """A submission that passed."""
+
+    path: str
+    body: bytes
 
 
 class _Proxy(BaseHTTPRequestHandler):
@@ -18,6 +25,7 @@ class _Proxy(BaseHTTPRequestHandler):
     upstream: ClassVar[str]
     copies: ClassVar[int]
     on_create: ClassVar[Callable[[], None]]
+    seen: ClassVar[list[Sent]]
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *_: object) -> None:
@@ -26,8 +34,10 @@ class _Proxy(BaseHTTPRequestHandler):
     def _pass(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
         body = self.rfile.read(length) if length else None
-        times = self.copies if self.command == "POST" and self.path.endswith("/create") else 1
-        if self.command == "POST" and self.path.endswith("/create"):
+        creates = self.command == "POST" and self.path.partition("?")[0].endswith(("/create", "/apps"))
+        times = self.copies if creates else 1
+        if creates:
+            self.seen.append(Sent(self.path, body or b""))
             type(self).on_create()
         answer = None
         for _ in range(times):
@@ -80,9 +90,14 @@ def _serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
 
 
 @contextmanager
-def between(upstream: str, copies: int = 1, on_create: Callable[[], None] = lambda: None) -> Iterator[str]:
-    """A proxy that sends every submission on ``copies`` times, and calls ``on_create`` just before."""
-    settings = {"upstream": upstream, "copies": copies, "on_create": staticmethod(on_create)}
+def between(
+    upstream: str, copies: int = 1, on_create: Callable[[], None] = lambda: None, seen: list[Sent] | None = None
+) -> Iterator[str]:
+    """A proxy that sends every submission on ``copies`` times, and notes it and calls ``on_create`` just before."""
+    settings = {
+        "upstream": upstream, "copies": copies, "on_create": staticmethod(on_create),
+        "seen": seen if seen is not None else [],
+    }  # fmt: skip
     with _serving(type("Between", (_Proxy,), settings)) as url:
         yield url
 

@@ -113,10 +113,24 @@ def _no_look_after(job: DurableJob, site: Site | NoSite, seen: Seen, now: dateti
     return _decide(job, site, replace(seen, fresh=True) if over else seen, now)
 
 
+def _no_look_at_the_start(job: DurableJob, site: Site | NoSite, seen: Seen, now: datetime) -> Decision:
+    started = job.current is not None and job.current.run_started_time is not None
+    return _decide(job, site, replace(seen, fresh=True) if started else seen, now)
+
+
 class ForgetfulFake(FakeWorld):
     """One that says it remembers."""
 
     traits = replace(FakeWorld.traits, remembers=True)
+
+
+class UnrecoveredStaging(StagingWorld):
+    """Recovery is off, and it says so: this is why such a backend guarantees nothing."""
+
+    traits = replace(StagingWorld.traits, remembers=False)
+
+    def __init__(self, options: Options) -> None:
+        super().__init__(options, recovery=False)
 
 
 # --- the list -----------------------------------------------------------------------------------------
@@ -176,6 +190,15 @@ ABLATIONS = (
     Ablation("the key is looked up before the first submission too", lambda: ClaimWorld(Options(restore=True)), 1, (
         (decide, "decide", _no_look_before),
     )),
+    Ablation("staging fence, assumption: nothing is evicted before it was seen, and closed or ended cleanly", lambda:
+        StagingWorld(_WISHES, assume=False), 2),
+    Ablation("staging fence, condition: the ResourceManager recovers", lambda: UnrecoveredStaging(_WISHES), 2),
+    Ablation("an exact look before an id is reserved: a batch leaves out what has ended", lambda: GateWorld(
+        Options(restore=True)), 1, ((decide, "_looked_for", lambda site, seen: seen.fresh),)),
+    Ablation("after a restore that was noticed nothing begins until a person agrees", lambda: FakeWorld(
+        Options(restore=True, noticed=True)), 1, ((decide, "_begins", lambda decision: False),)),
     Ablation("a fresh look before an object's job is let go", lambda: ObjectWorld(
         _WISHES.but(persistent=True, stale_list=True)), 0, ((decide, "decide", _no_look_after),)),
+    Ablation("a fresh look before another start time is believed", lambda: ObjectWorld(
+        Options(persistent=True, stale_list=True)), 0, ((decide, "decide", _no_look_at_the_start),)),
 )  # fmt: skip

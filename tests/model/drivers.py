@@ -48,7 +48,7 @@ class Outside(NamedTuple):
     """Whether a program of each attempt has truly ended with 0."""
     incarnation: int = 0
     fences: tuple[str, str] = ("there", "there")
-    """there, closed (by us: renamed to a tombstone), gone (taken by a clean end)."""
+    """there, closed (by us: renamed to a tombstone), gone (taken by a clean end, or swept by us)."""
     body: int = 0
 
 
@@ -103,7 +103,8 @@ class DriverWorld(World):
             )
             for name, claim, life, known in drivers
         )
-        return Sighting(runs, str(incarnation), closed=fence != "there", ended_cleanly=fence == "gone")
+        closed, gone = fence != "there", fence == "gone"
+        return Sighting(runs, str(incarnation), closed=closed, ended_cleanly=gone, held=not gone)
 
     # --- what can no longer matter ----------------------------------------------------------------------
 
@@ -143,6 +144,10 @@ class DriverWorld(World):
 
     def spent(self, d: Driver, resource: Resource) -> bool:
         return self.doomed(resource, d.attempt) and (d.jvm == "begins" or not d.alive)
+
+    def forgetting(self, outside: Outside) -> Outside:
+        drivers = tuple(d if d.alive else d._replace(known="forgotten") for d in outside.drivers)
+        return outside._replace(drivers=tuple(sorted(drivers)))
 
     # --- steps ------------------------------------------------------------------------------------------
 
@@ -208,7 +213,9 @@ class DriverWorld(World):
         """The JVM is up, some day: here it asks for leave."""
         who = f"{d.name}.{d.life}"
         granted, resource = self._grant(u.resource, d)
-        if granted:
+        if granted and self.held(u.resource):
+            pass  # it is told to come back
+        elif granted:
             after = self.started(u, d)._replace(resource=resource)
             if after.wrong is None and resource is not u.resource:
                 after = after._replace(wrong=self._wrongly_granted(u.resource, resource, d))

@@ -70,6 +70,10 @@ class Minds:
         """What of ``outside`` the backend's description depends on."""
         return "h"
 
+    def held(self, resource: Resource) -> bool:
+        """A restore of etcd was noticed, and nobody has agreed that anything may begin."""
+        return self.options.noticed and resource.wishes.restored
+
     # --- deciding -----------------------------------------------------------------------------------
 
     def lists(self, outside: Any) -> Any:
@@ -111,19 +115,25 @@ class Minds:
         sighting = self.sighting(shown, resource.attempt)
         believed = fresh or self.options.ablate == "fresh observation"
         hold = LONG if patient else 0.0
+        why = reasons.storage_rolled_back("b", "1") if self.held(resource) else None
+        body = str(self.site_of(outside))
         sites: list[Site | NoSite] = [
-            Site(uid="b", type="Plugin", cluster_id="c", traits=self.traits, body_hash=str(self.site_of(outside)))
+            Site(uid="b", type="Plugin", cluster_id="c", traits=self.traits, body_hash=body, held=why)
         ]
         if self.options.backend_goes:
             sites.append(NoSite(reasons.backend_not_found("JobBackend", "b", "n"), final=True))
         reserved = resource.current is not None and resource.current.reservation is not None
         times = (NOW, LATER) if self.options.deadline and reserved and resource.outcome is None else (NOW,)
-        # A system lists its runs in whatever order.
-        for runs in dict.fromkeys((sighting.runs, sighting.runs[::-1])):
-            answer = replace(sighting, runs=runs)
+        for answer, exact in self.answers(sighting):
             for lasting in (0.0, LONG):
-                seen = Seen(sighting=answer, fresh=believed, confirmed=believed, lasting=lasting, hold=hold)
+                confirmed = believed and exact
+                seen = Seen(sighting=answer, fresh=believed, confirmed=confirmed, lasting=lasting, hold=hold)
                 yield from ((site, seen, now) for site in sites for now in times)
+
+    def answers(self, sighting: Sighting) -> Iterator[tuple[Sighting, bool]]:
+        """What one look may show, and whether it was an exact one. A system lists its runs in whatever order."""
+        for runs in dict.fromkeys((sighting.runs, sighting.runs[::-1])):
+            yield replace(sighting, runs=runs), True
 
     def _decide(self, resource: Resource, site: Site | NoSite, seen: Seen, now: Any, offer: Offer | None) -> Decision:
         decision = deciding.decide(resource.job, site, seen, now)
@@ -156,7 +166,7 @@ class Minds:
                 current = resource.current
                 assert current is not None
                 assert current.reservation is not None
-                return self.plan("Release", current.reservation.object_uid)
+                return self.plan("Release", current.reservation.object_uid or current.number)
         raise AssertionError(f"not modelled: {decision}")
 
     def plan(

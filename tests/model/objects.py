@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from durablejob_api.spec import DeletionPolicy
 from durablejob_api.status import Current
+from durablejob_controller import reasons
 from durablejob_controller.backends.contract import Identity, Offer, Phase, Run, Sighting, Traits, Verdict
 from tests.model.checker import Step
 from tests.model.drivers import at
@@ -29,6 +30,8 @@ class Thing(NamedTuple):
     held: bool = False
     """Our finalizer is on it."""
     deleting: bool = False
+    start: str | None = None
+    """Its start time, which is noted some time after it begins, and taken away when it is suspended."""
 
 
 class Outside(NamedTuple):
@@ -71,6 +74,7 @@ class ObjectWorld(World):
             phases.get(thing.phase, Phase.ENDED),
             verdict=VERDICTS.get(thing.phase),
             held=thing.held,
+            started_time=thing.start,
             condemned="Preempted" if thing.phase == "suspended" and told else None,
         )
         return Sighting((run,), "")
@@ -195,6 +199,8 @@ class ObjectWorld(World):
 
         uid = thing.uid
         if thing.phase == "program":
+            if thing.start is None:
+                yield Step(f"the start of {uid} is noted", to(thing._replace(start="t")))
             ended = None if thing.deleting and not thing.held else thing
             well = ended and ended._replace(phase="finished")
             yield Step(f"{uid} ends well", to(well, succeeded=at(out.succeeded, attempt, True)))
@@ -202,7 +208,8 @@ class ObjectWorld(World):
             if thing.deleting:
                 yield Step(f"the kubelet kills {uid}", to(ended and ended._replace(phase="killed")))
             if self.options.preempt and not thing.deleting:
-                yield Step(f"{uid} is preempted", to(thing._replace(phase="suspended")), healthy=False, cost=1)
+                suspended = to(thing._replace(phase="suspended", start=None))
+                yield Step(f"{uid} is preempted", suspended, healthy=False, cost=1)
         elif thing.phase == "suspended":
             if thing.deleting:
                 yield Step(f"no pod of {uid} is left", to(thing._replace(phase="killed") if thing.held else None))
@@ -227,6 +234,9 @@ class ObjectWorld(World):
                 return "our finalizer is on an object that nobody will release"
         if resource.current is None:
             return None
+        preempted = resource.current.reason == reasons.PREEMPTED.reason
+        if preempted and resource.current.cancel_requested_at is not None and not self.options.preempt:
+            return "to be killed as preempted, and nothing was ever suspended"
         number = resource.current.number
         orphan = self.options.policy is DeletionPolicy.ORPHAN
         return outcome_violation(resource, number in running, out.succeeded[number - 1], orphan)

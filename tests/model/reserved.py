@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from durablejob_api.status import Current
-from durablejob_controller.backends.contract import Identity, Offer, Traits
+from durablejob_controller.backends.contract import Identity, Offer, Sighting, Traits
 from tests.model.checker import Step
 from tests.model.drivers import Driver, DriverWorld, Outside, at
 from tests.model.resource import Resource
@@ -20,9 +20,21 @@ from tests.model.universe import Plan, Universe
 class ReservedWorld(DriverWorld):
     """What the three have in common."""
 
+    staging: str | None = None
+    """What an offer says of a staging area."""
+
     def offer(self, outside: Outside, resource: Resource) -> Offer:
         """A reserved id without a record of it has no effect, so all controllers may be offered the same one."""
-        return Offer(application_id=self.id_of(resource, resource.attempt), incarnation=str(outside.incarnation))
+        return Offer(
+            application_id=self.id_of(resource, resource.attempt),
+            incarnation=str(outside.incarnation),
+            staging=self.staging,
+        )
+
+    def answers(self, sighting: Sighting) -> Iterator[tuple[Sighting, bool]]:
+        """A batch knows nothing of the fence, and may leave out what has ended."""
+        yield from super().answers(sighting)
+        yield Sighting(tuple(run for run in sighting.runs if run.active), sighting.incarnation), False
 
     @staticmethod
     def id_of(resource: Resource, attempt: int) -> str:
@@ -56,6 +68,8 @@ class ReservedWorld(DriverWorld):
             fence = out.fences[arg - 1]
             closed = "closed" if fence == "there" else fence
             yield f"closes the fence of attempt {arg}", out._replace(fences=at(out.fences, arg, closed)), 0
+        elif kind == "Release":
+            yield f"sweeps what is left of attempt {arg}", out._replace(fences=at(out.fences, arg, "gone")), 0
         elif kind == "Kill":
             for d in out.drivers:
                 if d.name == arg and d.known == "active":
@@ -128,6 +142,7 @@ class StagingWorld(ReservedWorld):
     """
 
     traits = Traits(identity=Identity.RESERVED_ID, gated=False)
+    staging = "folder"
 
     def __init__(self, options: Any, assume: bool = True, recovery: bool = True) -> None:
         super().__init__(options)

@@ -62,6 +62,8 @@ class Options:
     """A controller may decide on an old version of the resource, with a fresh look at the external system."""
     restore: bool = False
     """The status is rolled back once."""
+    noticed: bool = False
+    """The controller notices the restore, and the external system has forgotten by then what had ended."""
     reject: bool = False
     """The external system may refuse a submission for certain."""
     preempt: bool = False

@@ -66,12 +66,14 @@ class World(Minds):
 
     def done(self, u: Universe) -> bool:
         wishes = u.resource.wishes
-        if wishes.gone:
-            return True
+        if wishes.gone or self.held(u.resource):
+            return True  # what is held waits for a person, and what a person lets run is his
         return u.resource.outcome is not None and u.resource.attempt == wishes.attempt and not wishes.deleting
 
     def end(self, u: Universe) -> str:
         outcome = u.resource.outcome
+        if self.held(u.resource) and outcome is None and not u.resource.wishes.gone:
+            return "held"
         return ("gone after " if u.resource.wishes.gone else "") + (outcome.value if outcome else "orphaning")
 
     def steps(self, u: Universe) -> Iterator[Step[Universe]]:
@@ -89,7 +91,9 @@ class World(Minds):
                 yield Step(label, u._replace(resource=resource), healthy=False)
             if self.options.restore and not u.resource.wishes.restored and self.quiet(u):
                 resource = self.versions.rolled_back(u.resource)
-                yield Step("etcd is restored", u._replace(resource=resource), healthy=False, cost=1)
+                outside = self.forgetting(u.outside) if self.options.noticed else u.outside
+                after = u._replace(resource=resource, outside=outside)
+                yield Step("etcd is restored", after, healthy=False, cost=1)
         if self.options.stale_list and (listed := self.lists(u.outside)) != u.listed:
             yield Step("the poller's list arrives", u._replace(listed=listed))
         if self.options.old_cache and u.cached is not u.resource:
@@ -131,6 +135,10 @@ class World(Minds):
     def quiet(self, u: Universe) -> bool:
         """Whether a restore may happen now: it takes minutes, and nothing is submitted before a person agrees."""
         return True
+
+    def forgetting(self, outside: Any) -> Any:
+        """``outside`` without all that has ended."""
+        raise NotImplementedError
 
     def violation(self, u: Universe, faults: int) -> str | None:
         if u.wrong is not None:

@@ -72,6 +72,9 @@ def _variants(wishes: Options, kinds: Iterable[str], faults: int = 1) -> tuple[E
     # An object is restored together with its DurableJob, from the same etcd: that is not modelled.
     restored = wishes.but(restore=True, raise_attempt=False)
     found += [_world(kind, restored, 1, "status rolled back") for kind in kinds if kind != OBJECT]
+    # Without wishes: what a person ends while it is held is recorded as Cancelled, whatever is forgotten of it.
+    noticed = _RUN.but(restore=True, noticed=True)
+    found += [_world(kind, noticed, 1, "restored and forgotten, and noticed") for kind in kinds if kind != OBJECT]
     if CLAIMS in kinds:
         found.append(_world(CLAIMS, wishes.but(exits=True), faults, "System.exit"))
         found.append(_world(CLAIMS, wishes.but(relaunch=True), faults, "a JVM launched again"))

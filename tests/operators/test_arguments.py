@@ -11,8 +11,9 @@ import pytest
 
 import durablejob_airflow.example_dags
 from durablejob_airflow.compat import require_airflow
-from durablejob_airflow.operators import DurableJobOperator, DurableSparkSubmitOperator
+from durablejob_airflow.operators import DurableJobOperator, DurableSparkSubmitOperator, DurableYarnOperator
 from durablejob_airflow.operators.spark import REFUSED
+from durablejob_airflow.payload import build_spec
 
 SPARK: dict[str, Any] = {"task_id": "t", "application": "local:///a.py", "retries": 1}
 
@@ -92,3 +93,29 @@ def test_the_example_is_a_dag_of_twenty_lines():
     exec(compile(ast.parse(text), str(path), "exec"), names)
     operator = names["DurableSparkSubmitOperator"]
     assert operator is DurableSparkSubmitOperator
+
+
+def test_a_yarn_applications_arguments_become_its_spec():
+    operator = DurableYarnOperator(
+        task_id="t", retries=1, command="run", memory_mb=256, yarn_queue="q", queue="celery", priority=3,
+        tags=["a"], environment={"FLAG": True}, log_aggregation={"include": ".*"}, node_label="gpu", vcores=2,
+        application_type="X",
+        local_resources={"a.jar": "hdfs:///a.jar", "b": {"uri": "hdfs:///b.zip", "type": "ARCHIVE"}},
+    )  # fmt: skip
+    spec = build_spec(operator.work(), {"name": "y", "type": "Yarn"})
+    assert spec.yarn.to_api() == {
+        "command": "run", "maxAttempts": 1, "applicationType": "X", "resource": {"memoryMb": 256, "vcores": 2},
+        "queue": "q", "priority": 3, "nodeLabel": "gpu", "tags": ["a"], "environment": {"FLAG": "true"},
+        "localResources": [
+            {"name": "a.jar", "uri": "hdfs:///a.jar", "type": "FILE", "visibility": "APPLICATION"},
+            {"name": "b", "uri": "hdfs:///b.zip", "type": "ARCHIVE", "visibility": "APPLICATION"},
+        ],
+        "logAggregation": {"include": ".*"},
+    }  # fmt: skip
+    assert operator.queue == "celery"  # Airflow's own
+    assert all(hasattr(operator, name) for name in operator.template_fields)
+
+
+def test_a_yarn_application_needs_no_more_than_its_command():
+    spec = build_spec(DurableYarnOperator(task_id="t", retries=1, command="run").work(), {"name": "y", "type": "Yarn"})
+    assert (spec.yarn.max_attempts, spec.yarn.resource.memory_mb) == (1, 1024)

@@ -126,6 +126,8 @@ def test_success_returns_the_same_result_from_any_try(task, controller):
     assert job["spec"]["holder"]["acknowledged"] == 1
     assert job["metadata"]["finalizers"] == ["durablejob.io/external-job"]
     assert job["metadata"]["annotations"]["durablejob.io/run-id"] == task.run_id
+    made = datetime.fromisoformat(job["metadata"]["annotations"]["durablejob.io/created-at"])
+    assert abs((datetime.now(UTC) - made).total_seconds()) < 60
 
 
 def test_a_deferrable_task_defers_and_its_resumption_returns_the_result(task, controller):

@@ -8,6 +8,7 @@ import pytest
 
 from durablejob_airflow import story
 from durablejob_airflow.view import CancelView, ConditionView, JobView, view_of
+from durablejob_controller.reasons import restored
 
 NEW = JobView("data", "job", "u1")
 MISSING = ConditionView("Accepted", "False", "BackendNotFound", "there is no JobBackend x in data; create it")
@@ -93,3 +94,10 @@ def test_a_resource_is_read_as_the_controller_writes_it():
 )
 def test_only_a_wish_and_a_lasting_refusal_forbid_a_retry(job, final):
     assert story.is_final(job) is final
+
+
+def test_a_restored_copy_says_why_it_waits_and_how_to_run_it():
+    why = restored("job", "u1", "Velero's restore r1 has made it")
+    (line,) = story.tell(NEW, replace(NEW, number=1, reason=why.reason, message=why.message))
+    assert line.startswith("DurableJob data/job, attempt 1: Pending (Restored): This resource was made again")
+    assert "kubectl annotate dj job durablejob.io/run-restored=u1" in line

@@ -9,6 +9,7 @@ _A = "operators/durablejob_airflow/"
 _DECIDE = ("tests/controller/test_decide.py",)
 _CLAIMS = ("tests/controller/test_claims.py",)
 _GATE = ("tests/controller/test_gate.py",)
+_ROLLBACK = ("tests/controller/test_rollback.py",)
 _RECONCILE = ("tests/controller/test_reconcile.py", "tests/controller/test_reconcile_errors.py")
 _JOBS = ("tests/controller/test_jobs.py",)
 _MASTER = ("tests/backends/spark_standalone/test_backend.py", "tests/backends/spark_standalone/test_listing.py")
@@ -158,6 +159,44 @@ BUGS = (
         _DECIDE,
     ),
     Bug(
+        "after a restore of etcd jobs begin as ever", _C + "decide.py",
+        "    if why is not None and _begins(decision):\n",
+        "    if False:\n",
+        _DECIDE,
+    ),
+    Bug(
+        "an administrator's word about another restore counts", _C + "backend_report.py",
+        "get(CONFIRM) == mark)",
+        "get(CONFIRM))",
+        _ROLLBACK,
+    ),
+    Bug(
+        "a restore is not noticed by the write before the submission", _C + "gate.py",
+        "                if self._is_held(job):  # the write's own answer has told it\n"
+        "                    return _later(HELD)\n",
+        "",
+        _GATE,
+    ),
+    Bug(
+        "what the reserving write tells of a restore comes too late", _C + "reconcile.py",
+        "        if self._sites.held(entry.job) is not None:\n"
+        "            return True  # the answer to our last call has told it: decide again\n",
+        "",
+        _ROLLBACK,
+    ),
+    Bug(
+        "the high-water file is not read", _C + "highwater.py",
+        "        self.mark, self._from_file = max(self.mark, mark), True\n",
+        "",
+        ("tests/controller/test_highwater.py",),
+    ),
+    Bug(
+        "a copy of a job that was let run runs too", _C + "restored.py",
+        "meta.annotations.get(RUN_RESTORED) == meta.uid",
+        "meta.annotations.get(RUN_RESTORED) is not None",
+        _DECIDE,
+    ),
+    Bug(
         "a result is deleted before its holder has taken it", _C + "decide.py",
         "    if holder is not None and holder.acknowledged < current.number:\n",
         "    if False:\n",
@@ -202,7 +241,7 @@ BUGS = (
     Bug(
         "the gate lets a driver start that the Master does not list", _C + "gate.py",
         "            if raw is None or run is None:\n",
-        "            run = run or Run(call.driver, Phase.RUNNING)\n            if raw is None:\n",
+        "            run = run or Run(call.driver, \"running\")\n            if raw is None:\n",
         _GATE,
     ),
     Bug(
@@ -259,6 +298,11 @@ BUGS = (
         "    return Verdict(Act.RESCHEDULE) if seen.state == \"running\" else KEEP\n",
         "    return Verdict(Act.CANCEL, \"User\")\n",
         ("tests/operators/test_wishes.py",),
+    ),
+    Bug(
+        "an old answer that lacks a start time counts as another start", _C + "ungated.py",
+        "    if again and not seen.fresh:\n", "    if False:\n",
+        _DECIDE,
     ),
     Bug(
         "what a job waits for is never told", _C + "steps.py",

@@ -9,7 +9,7 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
-from tests.testbed import cache, daemons, kube, spark
+from tests.testbed import cache, daemons, gotools, kube, spark, yarn
 from tests.testbed.errors import TestbedError
 from tests.testbed.progress import say
 
@@ -17,6 +17,7 @@ DESCRIPTION = """\
 Brings up real systems for tests and for the demo, without Docker or root:
   kube     Kubernetes: $DURABLEJOB_KUBECONFIG, else kind, else one built from source (API, no nodes)
   spark    Spark standalone: a Master with its REST server, and Workers (needs Java 17)
+  yarn     YARN: a ResourceManager, NodeManagers, and HDFS (needs Java 17 and Maven)
   airflow  Airflow: api-server, scheduler, dag-processor, triggerer (needs the extra `airflow`)
 """
 EPILOG = """\
@@ -74,7 +75,13 @@ def _status(_args: argparse.Namespace) -> int:
 
 
 def _build(args: argparse.Namespace) -> int:
-    builders = {"kube": kube.build, "spark": spark.build}
+    builders = {
+        "kube": kube.build,
+        "spark": spark.build,
+        "yarn": yarn.build,
+        "helm": gotools.helm,
+        "promtool": gotools.promtool,
+    }
     for name in _known(args.systems, builders):
         begin = time.monotonic()
         print(f"{name}: {builders[name]()} ({time.monotonic() - begin:.0f} s)")
@@ -121,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME=VALUE",
         help="environment of Airflow, such as AIRFLOW_CONN_MY_CONNECTION=...; may be repeated",
     )
-    up.add_argument("--workers", type=int, default=1, metavar="N", help="Spark Workers (default: 1)")
+    up.add_argument("--workers", type=int, default=1, metavar="N", help="Spark Workers, or NodeManagers (default: 1)")
     up.set_defaults(run=_up)
 
     down = commands.add_parser("down", help="stop what `up` started, and remove its data")
@@ -132,7 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     status.set_defaults(run=_status)
 
     build = commands.add_parser("build", help="build and fetch into the cache only (kube: 5 to 15 minutes)")
-    build.add_argument("systems", nargs="*", metavar="SYSTEM", help="kube, spark (default: both)")
+    build.add_argument("systems", nargs="*", metavar="SYSTEM", help="kube, spark, yarn, helm, promtool (default: all)")
     build.set_defaults(run=_build)
     return parser
 

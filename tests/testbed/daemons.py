@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.testbed import airflow, cache, kube, spark
+from tests.testbed import airflow, cache, kube, spark, yarn
 from tests.testbed.airflow.service import Options as AirflowOptions
 from tests.testbed.errors import TestbedError
 from tests.testbed.kube.builtin import Options as KubeOptions
@@ -120,6 +120,18 @@ def _spark(site: Site, wishes: Wishes) -> list[str]:
     ]
 
 
+def _yarn(site: Site, wishes: Wishes) -> list[str]:
+    cluster = yarn.bring_up(site, yarn.Options(nodes=wishes.workers))
+    cluster.mkdirs("/staging", mode="700", owner=yarn.USER)
+    return [
+        f"YARN, {wishes.workers} NodeManager(s), and HDFS; jobs belong to user {yarn.USER}",
+        f"  ResourceManager:  {cluster.managers[0].url}",
+        f"  HDFS:             {cluster.hdfs} (WebHDFS: NameNode {cluster.name_node}, DataNode {cluster.data_node})",
+        f"  staging folder:   {cluster.hdfs}/staging",
+        f"  settings:         {cluster.conf_dir()}",
+    ]
+
+
 def _airflow(site: Site, wishes: Wishes) -> list[str]:
     dags = wishes.dags or site.folder / "dags"
     if wishes.dags is None:
@@ -143,7 +155,12 @@ def _cluster_env() -> dict[str, str]:
     return kube.Cluster(Path(pointer.read_text()), pointer.parent).env()
 
 
-SYSTEMS: dict[str, Callable[[Site, Wishes], list[str]]] = {"kube": _kube, "spark": _spark, "airflow": _airflow}
+SYSTEMS: dict[str, Callable[[Site, Wishes], list[str]]] = {
+    "kube": _kube,
+    "spark": _spark,
+    "yarn": _yarn,
+    "airflow": _airflow,
+}
 """In the order in which they are started: Airflow's tasks use what stands before it."""
 
 

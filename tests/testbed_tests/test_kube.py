@@ -54,6 +54,8 @@ def test_a_given_cluster_is_used_and_not_stopped(cluster: kube.Cluster, monkeypa
         assert given.url == cluster.url
         with pytest.raises(TestbedError, match="cannot be stopped from here"):
             given.stop_apiserver()
+        with pytest.raises(TestbedError, match="cannot be stopped from here"):
+            given.stop_etcd()
     assert "default" in cluster.kubectl("get", "namespaces")
 
 
@@ -73,6 +75,28 @@ def test_what_was_written_survives_the_end_of_kube_apiserver(cluster: kube.Clust
     built.start_apiserver()
     assert built.url == url
     assert "survivor" in built.kubectl("get", "configmap", "survivor")
+
+
+def test_a_restored_backup_takes_everything_back(cluster: kube.Cluster) -> None:
+    built = _built(cluster)
+    built.kubectl("create", "configmap", "older")
+    backup = built.backup("test")
+    built.kubectl("create", "configmap", "younger")
+    built.restore(backup)
+    found = built.kubectl("get", "configmaps", "--output=name")
+    assert "configmap/older" in found
+    assert "configmap/younger" not in found
+
+
+def test_what_was_written_survives_the_end_of_etcd(cluster: kube.Cluster) -> None:
+    built = _built(cluster)
+    built.kubectl("create", "configmap", "kept")
+    built.stop_etcd()
+    with pytest.raises(TestbedError):
+        built.kubectl("get", "configmap", "kept", "--request-timeout=3s")
+    built.start_etcd()
+    built.start_apiserver()
+    assert "kept" in built.kubectl("get", "configmap", "kept")
 
 
 def test_metrics_and_the_audit_log_can_be_read(cluster: kube.Cluster) -> None:

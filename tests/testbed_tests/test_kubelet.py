@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kubernetes.client import ApiException
 
 from tests.testbed.kube import Cluster, kubelet
 from tests.testbed.kube.kubelet import END, KEY, SECONDS, FakeKubelet
@@ -93,6 +94,25 @@ def test_the_ledger_has_one_line_for_each_start_also_over_a_restart(fake: FakeKu
     jobs.until(jobs.create(), lambda pod: pod["status"]["phase"] == "Succeeded")
     (start,) = [start for start in fake.starts() if start.key == name]
     assert (start.pod, start.job) == (pod["metadata"]["uid"], pod["metadata"]["ownerReferences"][0]["uid"])
+    assert fake.count(name) == 1
+
+
+def test_what_the_api_server_did_not_take_is_told_again_and_nothing_is_started_again(
+    fake: FakeKubelet, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = fake._api.patch_namespaced_pod_status
+    refused: list[str] = []
+
+    def refuse_once(name: str, *args: Any, **more: Any) -> Any:
+        if not refused:
+            refused.append(name)
+            raise ApiException(status=500)
+        return write(name, *args, **more)
+
+    monkeypatch.setattr(fake._api, "patch_namespaced_pod_status", refuse_once)
+    name = jobs.create(**{END: "hold"})
+    pod = jobs.until(name, lambda pod: pod["status"]["phase"] == "Running")
+    assert refused == [pod["metadata"]["name"]]
     assert fake.count(name) == 1
 
 

@@ -19,7 +19,8 @@ submit
     not what it should be) is ``Unclear``.
 observe
     One batch for all jobs of the cluster: what the system knows, and in which incarnation. A complete
-    answer or ``BackendUnavailable``; never half of one.
+    answer or ``BackendUnavailable``; never half of one. Where ids are reserved it may leave out what had ended
+    before this process saw it: an absence from a batch proves nothing.
 look_up
     The same for one attempt, asked by its exact ids. Only this makes an absence count.
 kill
@@ -147,6 +148,8 @@ class Sighting:
     ended_cleanly: bool = False
     """The fence went with a run that ended cleanly (gone, and not by ``close``): whatever the system still
     knows, the program has run."""
+    held: bool = False
+    """Beside the runs something of the attempt is kept outside (files); ``release`` removes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +184,8 @@ class Offer:
     application_id: str | None = None
     object_uid: str | None = None
     incarnation: str = ""
+    staging: str | None = None
+    """What was put into a staging area for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +281,7 @@ class Backend(Protocol):
     async def close(self, job: DurableJob, current: Current) -> None: ...
 
     async def release(self, job: DurableJob, current: Current) -> None:
-        """Let go of what ``held`` says is kept, after the outcome is recorded."""
+        """Let go of what ``held`` says is kept (of the run, or of the sighting), after the outcome is recorded."""
         ...
 
     async def leftovers(self) -> tuple[Leftover, ...]:

@@ -2,5 +2,6 @@
 
 from durablejob_airflow.operators.base import DurableJobOperator
 from durablejob_airflow.operators.spark import DurableSparkSubmitOperator
+from durablejob_airflow.operators.yarn import DurableYarnOperator
 
-__all__ = ["DurableJobOperator", "DurableSparkSubmitOperator"]
+__all__ = ["DurableJobOperator", "DurableSparkSubmitOperator", "DurableYarnOperator"]

@@ -11,7 +11,7 @@ import pytest
 
 CONTROLLER = Path(__file__).parents[3] / "controller"
 SOURCE = Path("gate/io/durablejob/Gate.java")
-CLASSES = Path("durablejob_controller/backends/spark_standalone/gate_classes")
+CLASSES = Path("durablejob_controller/backends/gate_classes")
 
 
 @pytest.fixture

@@ -100,7 +100,11 @@ class FakeKubelet:
         """Stop, and take the Node away, with the pods that are left on it."""
         self.stop()
         for pod in self._pods():
-            self._delete(pod)
+            try:
+                self._delete(pod)
+            except ApiException as error:
+                if error.status not in (404, 409):  # gone meanwhile, or another one by now
+                    raise
         self._api.delete_node(self.node)
 
     # --- the Node -----------------------------------------------------------------------------------------
@@ -167,9 +171,10 @@ class FakeKubelet:
         elif end == "stuck":
             why = {"reason": "ImagePullBackOff", "message": "there is no such image"}
             self._tell(pod, "Pending", {"waiting": why})
-        elif uid not in self._started:
-            self._note(pod)
-            self._started[uid] = now
+        elif uid not in self._started or pod["status"].get("phase") == "Pending":
+            if uid not in self._started:  # else it was not told, for the API server did not take it
+                self._note(pod)
+                self._started[uid] = now
             self._tell(pod, "Running", {"running": {"startedAt": _now()}})
         elif end != "hold" and now >= self._started[uid] + float(notes.get(SECONDS, 0)):
             code = 137 if end == "oom" else int(end.partition(":")[2] or 0)

@@ -16,23 +16,29 @@ from tests.testbed.errors import TestbedError
 from tests.testbed.progress import say
 
 VERSION = "4.3.0"
-REQUIREMENTS = (f"pyspark=={VERSION}", "py4j==0.10.9.9")
+OLDER = "3.5.7"
+"""The last line of releases before 4, for what differs between the two."""
+REQUIREMENTS = {
+    VERSION: (f"pyspark=={VERSION}", "py4j==0.10.9.9"),
+    OLDER: (f"pyspark=={OLDER}", "py4j==0.10.9.7"),
+}
 OLDEST_JAVA = 17
 
 
-def build() -> Path:
+def build(version: str = VERSION) -> Path:
     """Return SPARK_HOME in the cache, fetching Spark if need be."""
-    return python_path() / "pyspark"
+    return python_path(version) / "pyspark"
 
 
-def python_path() -> Path:
+def python_path(version: str = VERSION) -> Path:
     """Return the folder from which Python imports pyspark and py4j."""
+    requirements = REQUIREMENTS[version]
 
     def fetch(target: Path) -> None:
-        say(f"fetching {' and '.join(REQUIREMENTS)} from PyPI: once, 480 MB")
-        pip.install(target, *REQUIREMENTS)
+        say(f"fetching {' and '.join(requirements)} from PyPI: once, 300 to 500 MB")
+        pip.install(target, *requirements)
 
-    return cache.made(f"spark-{VERSION}-{cache.key(*REQUIREMENTS)}", fetch)
+    return cache.made(f"spark-{version}-{cache.key(*requirements)}", fetch)
 
 
 @once

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,12 +15,10 @@ import httpx
 
 from tests.testbed.process import Process
 from tests.testbed.site import Part, Site, free_ports
-from tests.testbed.spark import distribution
+from tests.testbed.spark import distribution, zookeeper
+from tests.testbed.spark.zookeeper import HOST, JVM
 
 Recovery = Literal["FILESYSTEM", "NONE", "ZOOKEEPER"]
-HOST = "127.0.0.1"
-JVM = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")
-"""Start fast on few cores, and leave no /tmp/hsperfdata behind."""
 
 
 @dataclass(frozen=True)
@@ -83,13 +80,13 @@ class Standalone:
         ]
         self.workers = [Daemon(f"spark-worker-{i}", next(ports), next(ports)) for i in range(options.workers)]
         self._processes: dict[str, Process] = {}
-        for name in ("conf", "local", "recovery", "work", "zookeeper"):
+        for name in ("conf", "local", "recovery", "work"):
             (site.folder / name).mkdir()
 
     def start(self) -> None:
         """Start everything; return when the REST server answers and all Workers are registered."""
         if self.options.recovery == "ZOOKEEPER":
-            self._start_zookeeper()
+            zookeeper.start(self.site, self._zookeeper)
         for i in range(self.options.masters):
             self.start_master(i, wait=False)  # a Worker tries again until there is a Master
         for i in range(self.options.workers):
@@ -185,27 +182,6 @@ class Standalone:
         everything = {"spark.worker.timeout": "10", **conf, **self.options.master_conf}
         options = [*JVM, *(f"-D{name}={value}" for name, value in everything.items())]
         return {**self.env(), "SPARK_DAEMON_MEMORY": "512m", "SPARK_DAEMON_JAVA_OPTS": " ".join(options)}
-
-    def _start_zookeeper(self) -> None:
-        """One server, of the jars in the pyspark wheel; a Master that is killed is missed within three seconds."""
-        folder = self.site.folder / "zookeeper"
-        settings = folder / "zoo.cfg"
-        settings.write_text(
-            f"dataDir={folder}\nclientPort={self._zookeeper}\nclientPortAddress={HOST}\ntickTime=500\n"
-            "maxSessionTimeout=3000\nadmin.enableServer=false\n4lw.commands.whitelist=ruok\n"
-        )
-        command: list[Part] = [distribution.java_home() / "bin" / "java", *JVM, "-Xmx128m"]
-        command += ["-cp", distribution.jars(self.spark_home), "org.apache.zookeeper.server.ZooKeeperServerMain"]
-        process = self.site.start("zookeeper", [*command, settings])
-        self.site.wait_until(self._zookeeper_answers, process, "answering")
-
-    def _zookeeper_answers(self) -> bool:
-        try:
-            with socket.create_connection((HOST, self._zookeeper), timeout=5) as line:
-                line.sendall(b"ruok")
-                return line.recv(16) == b"imok"
-        except OSError:
-            return False
 
     def _launch_worker(self, i: int) -> None:
         worker, options = self.workers[i], self.options

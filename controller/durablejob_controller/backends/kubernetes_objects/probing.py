@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Sequence
 
@@ -23,7 +22,8 @@ async def probe(calls: Calls, namespace: str | None, incarnation: str, rights: S
     """Ask for the version and for each right; never raises for what is found there."""
     try:
         version = str((await calls.send("GET", "/version"))["gitVersion"])
-        lacking = [right for right in await asyncio.gather(*(_lacks(calls, namespace, *r) for r in rights)) if right]
+        # One after the other: a hundred backends that are probed at once are load enough for the API server.
+        lacking = [right for each in rights if (right := await _lacks(calls, namespace, *each))]
     except CredentialsRefused as error:
         return _not_ready("CredentialsRefused", str(error))
     except BackendUnavailable as error:

@@ -11,23 +11,17 @@ Its ``main`` calls ``io.durablejob.Gate.main`` and nothing else. It is written h
 
 from __future__ import annotations
 
-import io
 import re
 import struct
-import zipfile
-from functools import cache
-from importlib.resources import files
-from importlib.resources.abc import Traversable
 
 from durablejob_api.names import KEY_LENGTH
+from durablejob_controller.backends.gate_jar import GATE, archive, gate_classes
 
-GATE = "io.durablejob.Gate"
 _PREFIX = "io.durablejob.claim.C_"
 _CLASS_NAME = re.compile(rf"{re.escape(_PREFIX)}([a-z][a-z0-9]{{{KEY_LENGTH - 1}}})_([1-9][0-9]{{0,6}})")
 _JAVA_8 = 52
 _PUBLIC_STATIC = 0x0009
 _PUBLIC_SUPER = 0x0021
-_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def class_name(key: str, claim: int) -> str:
@@ -80,28 +74,7 @@ def class_bytes(name: str, target: str = GATE) -> bytes:
     return head + struct.pack(">HHHHHH", _PUBLIC_SUPER, this, parent, 0, 0, 1) + method + struct.pack(">H", 0)
 
 
-def _walk(folder: Traversable, path: str = "") -> list[tuple[str, bytes]]:
-    found: list[tuple[str, bytes]] = []
-    for entry in folder.iterdir():
-        if entry.is_dir():
-            found += _walk(entry, f"{path}{entry.name}/")
-        elif entry.name.endswith(".class"):
-            found.append((path + entry.name, entry.read_bytes()))
-    return sorted(found)
-
-
-@cache
-def gate_classes() -> tuple[tuple[str, bytes], ...]:
-    """The compiled gate: (path in the JAR, bytes)."""
-    return tuple(_walk(files(__package__).joinpath("gate_classes")))
-
-
 def jar(key: str, claim: int) -> bytes:
     """The JAR of one claim; the same bytes whoever makes it, whenever."""
     name = class_name(key, claim)
-    content = [(name.replace(".", "/") + ".class", class_bytes(name)), *gate_classes()]
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for path, data in content:
-            archive.writestr(zipfile.ZipInfo(path, _EPOCH), data)
-    return buffer.getvalue()
+    return archive([(name.replace(".", "/") + ".class", class_bytes(name)), *gate_classes()])

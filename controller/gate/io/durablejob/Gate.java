@@ -211,7 +211,13 @@ public final class Gate {
         // Worker sets it to ...?driverId=driver-20260101000000-0001&logType=stdout (DriverRunner.runDriver).
         String url = String.valueOf(System.getenv("SPARK_DRIVER_LOG_URL_STDOUT"));
         Matcher matcher = Pattern.compile("[?&]driverId=([A-Za-z0-9_-]+)").matcher(url);
-        return matcher.find() ? matcher.group(1) : "";
+        if (matcher.find()) {
+            return matcher.group(1);
+        }
+        // On YARN it is the application's id, which each container's tells: container[_eEPOCH]_CLUSTER_APPLICATION_...
+        Matcher container = Pattern.compile("container_(?:e[0-9]+_)?([0-9]+_[0-9]+)_.*")
+            .matcher(String.valueOf(System.getenv("CONTAINER_ID")));
+        return container.matches() ? "application_" + container.group(1) : "";
     }
 
     private static long patienceSeconds() {

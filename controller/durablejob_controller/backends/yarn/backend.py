@@ -1,0 +1,351 @@
+"""The verbs of the contract, for a YARN cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+from durablejob_api.backend import FenceMode, JobBackendSpec
+from durablejob_api.job import DurableJob
+from durablejob_api.spec import SparkWork, YarnWork
+from durablejob_api.status import Current
+from durablejob_controller.backends.contract import (
+    Accepted,
+    Answer,
+    Identity,
+    Leftover,
+    Offer,
+    Probe,
+    Rejected,
+    Run,
+    Sighting,
+    Snapshot,
+    Submission,
+    Traits,
+    Unclear,
+)
+from durablejob_controller.backends.gate_jar import archive, gate_classes
+from durablejob_controller.backends.http import Doubtful
+from durablejob_controller.backends.surroundings import Surroundings
+from durablejob_controller.backends.yarn import generic, spark, validation
+from durablejob_controller.backends.yarn.auth import Simple
+from durablejob_controller.backends.yarn.launch import Launch, Resource, value, with_environment
+from durablejob_controller.backends.yarn.managers import Conversation, Managers, words
+from durablejob_controller.backends.yarn.probing import probe
+from durablejob_controller.backends.yarn.reading import run_of
+from durablejob_controller.backends.yarn.spark import LIBRARIES, Needed, Place
+from durablejob_controller.backends.yarn.staging import FENCE, Local, Owner, Staging, new_folder
+from durablejob_controller.backends.yarn.tags import attempt_tag, cluster_tag, key_of
+from durablejob_controller.backends.yarn.webhdfs import Missing, WebHdfs
+from durablejob_controller.errors import BackendUnavailable, CredentialsRefused, InvalidBackend, InvalidWork
+
+CLAIM = 1
+"""A reserved id needs no second claim: whatever is submitted under it is the same application."""
+KEPT = 4000
+"""Ended applications that are still shown, so that they need not be asked for one by one."""
+_OF_THE_WEB = (-1, 0)
+"""Size and time of what is fetched by HTTP, as YARN has it: which version is not said."""
+AT_ONCE = 8
+"""Applications that fell out of the list are asked for over so many connections."""
+
+
+class Yarn:
+    """One cluster."""
+
+    def __init__(self, spec: JobBackendSpec, surroundings: Surroundings) -> None:
+        if spec.yarn is None:
+            raise InvalidBackend("spec.yarn: missing")
+        validation.validate_backend(spec)
+        self._spec, self._own = spec, spec.yarn
+        self._gated = spec.fence is not None and spec.fence.mode is FenceMode.GATE
+        gate = spec.fence.gate.url if spec.fence and spec.fence.gate else surroundings.gate_url
+        if self._gated and not gate.startswith(("http://", "https://")):
+            raise InvalidBackend("spec.fence.gate.url: missing; drivers must reach the start gate somewhere")
+        self._gate_url = gate.rstrip("/")
+        self._tokens = surroundings.gate_token
+        self._cluster = surroundings.cluster_uid
+        self._tag = cluster_tag(surroundings.cluster_uid)
+        authentication = Simple(self._own.user)
+        self._managers = Managers(self._own.resource_managers, authentication, surroundings.timeout)
+        self._hdfs = WebHdfs(self._own.staging.webhdfs, authentication, surroundings.timeout)
+        self._staging = Staging(self._own.staging.dir, self._hdfs)
+        self._remembers = False
+        self._life = ""
+        self._watched: dict[str, str] = {}
+        """Applications that were active when last seen, or that were submitted here: id -> key."""
+        self._ended: OrderedDict[str, tuple[str, Run]] = OrderedDict()
+
+    @property
+    def traits(self) -> Traits:
+        return Traits(Identity.RESERVED_ID, gated=self._gated, remembers=self._remembers)
+
+    @property
+    def cluster_id(self) -> str:
+        if self._spec.cluster_id:
+            return self._spec.cluster_id
+        endpoints = ",".join(sorted(url.rstrip("/") for url in self._own.resource_managers))
+        return "yarn-" + hashlib.sha256(endpoints.encode()).hexdigest()[:16]
+
+    def validate(self, job: DurableJob) -> None:
+        validation.validate(job, self._spec, gated=self._gated)
+
+    def body_hash(self, job: DurableJob, key: str) -> str:
+        """Hash of everything that the submission is made from, but the state of files: they are fixed when reserved."""
+        work = job.spec.work.to_api()
+        settings = {
+            "defaults": dict(self._spec.defaults.spark_conf) if job.spec.spark else {},
+            "spark": self._own.spark.to_api() if self._own.spark and job.spec.spark else {},
+            "user": self._own.user, "staging": self._own.staging.dir, "gated": self._gated,
+        }  # fmt: skip
+        canonical = json.dumps([key, work, settings], sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    async def probe(self) -> Probe:
+        found = await probe(self._managers, self._staging, self._gate_url if self._gated else None)
+        if found.ready:
+            self._remembers = found.remembers
+        return found
+
+    # --- reserve and submit -----------------------------------------------------------------------------
+
+    async def reserve(self, job: DurableJob, key: str) -> Offer | Rejected:
+        """An id, and in a new folder of the staging area all that the application localizes, and the submission.
+
+        Rejected where a file is missing: waiting would not bring it.
+        """
+        async with self._managers.talk() as manager:
+            app_id, life = await manager.new_application(), manager.info.life
+        folder = new_folder()
+        try:
+            launch = await self._launch(job, key, app_id, folder)
+        except Missing as error:
+            return Rejected("FileNotFound", str(error))
+        except InvalidWork as error:
+            return Rejected(error.reason, str(error))
+        staged = await self._staging.keep(key, folder, launch.body(app_id))
+        return Offer(application_id=app_id, incarnation=life, staging=staged)
+
+    async def _launch(self, job: DurableJob, key: str, app_id: str, folder: str) -> Launch:
+        tags = (self._tag, attempt_tag(key))
+        if job.spec.yarn is not None:
+            files = await self._found(_needed(job.spec.yarn))
+            await self._staging.open(key, self._owner(job))
+            fence = await self._staging.add(key, folder, FENCE, generic.fence(key))
+            return generic.launch(job, job.spec.yarn, tags, files, _localized(fence))
+        work = job.spec.spark
+        if work is None:
+            raise InvalidWork("WrongWork", "spark", "missing")
+        settings = spark.yarn_spark(self._spec)
+        files = await self._found(spark.needed(work, settings))
+        files |= await self._libraries(settings.jars)
+        await self._staging.open(key, self._owner(job))
+        place = Place(app_id, self._staging.folder_uri(key, folder), files, tags=tags, user=self._own.user)
+        if self._gated:
+            jar = await self._staging.add(key, folder, "gate.jar", archive(gate_classes()))
+            place = replace(place, gate_url=self._claim_url(job, key), gate_jar=_localized(jar))
+        fence = await self._staging.add(key, folder, FENCE, spark.fence(job, work, self._spec, place))
+        return spark.launch(job, work, self._spec, place, _localized(fence, "ARCHIVE"))
+
+    def _owner(self, job: DurableJob) -> Owner:
+        meta = job.metadata
+        return Owner(self._cluster, meta.namespace or "", meta.uid, meta.name)
+
+    def _claim_url(self, job: DurableJob, key: str) -> str:
+        meta = job.metadata
+        number = job.current.number if job.current and job.current.key == key else job.spec.attempt
+        return (
+            f"{self._gate_url}/{self._tokens.path(meta.namespace or '', meta.name, meta.uid, number, CLAIM).strip('/')}"
+        )
+
+    async def _found(self, needed: Mapping[str, Needed]) -> dict[str, Resource]:
+        """Each file in the version that lies there now; raises ``Missing`` naming the field."""
+        found = {}
+        for name, file in needed.items():
+            if not file.uri.startswith("hdfs:"):
+                found[name] = Resource(file.uri, *_OF_THE_WEB, file.type, file.visibility)
+                continue
+            path = unquote(urlsplit(file.uri).path)
+            try:
+                stat = await self._hdfs.stat(path)
+            except CredentialsRefused as error:
+                raise InvalidWork("FileNotReadable", f"spec.{file.field}", f"{file.uri}: {error}") from error
+            if stat is None or stat.folder:
+                raise Missing(f"spec.{file.field}: {file.uri} {'is a folder' if stat else 'does not exist'}")
+            uri = file.uri.partition("#")[0]
+            found[name] = Resource(uri, stat.size, stat.modified, file.type, file.visibility)
+        return found
+
+    async def _libraries(self, jars: str | None) -> dict[str, Resource]:
+        if jars is None or not jars.startswith("hdfs:"):
+            return {}
+        parts = urlsplit(jars)
+        home = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+        children = await self._hdfs.children(unquote(parts.path).rstrip("/"))
+        return {
+            f"{LIBRARIES}/{one.name}": Resource(f"{home}/{one.name}", one.size, one.modified, visibility="PUBLIC")
+            for one in children
+            if one.name.endswith(".jar") and not one.folder
+        }
+
+    async def submit(self, submission: Submission) -> Answer:
+        """POST what was reserved, over the connection on which the ResourceManager has just said that it is active."""
+        reservation, key = submission.reservation, submission.current.key
+        app_id, staged = reservation.application_id or "", reservation.staging or ""
+        body = await self._staging.submission(key, staged)
+        if body is None:
+            return Unclear("not sent: its staging folder is closed, or gone")
+        body = with_environment(body, _secrets(submission))
+        async with self._managers.talk() as manager:
+            life = manager.info.life
+            if life != reservation.incarnation and not manager.info.remembers:
+                return Unclear("not sent: the ResourceManager restarted without memory")
+            if await manager.app(app_id) is not None:
+                self._watched[app_id] = key
+                return Accepted(app_id)
+            answer = await self._post(manager, body)
+        if isinstance(answer, Accepted):
+            self._watched[app_id] = key
+        return answer
+
+    async def _post(self, manager: Conversation, body: Mapping[str, Any]) -> Answer:
+        try:
+            answer = await manager.ask("POST", "apps", body)
+        except Doubtful as error:
+            return Unclear(str(error))
+        said = words(answer)
+        if answer.status == 202 or (answer.status == 400 and "already present" in said):
+            return Accepted(str(body["application-id"]))
+        if answer.status == 400 and said:
+            return Rejected("Rejected", f"the ResourceManager refuses the application: {said}")
+        return Unclear(f"{answer.host} answered {answer.status} to the submission")
+
+    # --- observe ----------------------------------------------------------------------------------------
+
+    async def observe(self) -> Snapshot:
+        """One list of what has not ended; what has left the list since the last look is asked for by its id."""
+        listed = {app.id: (key, app) for app in await self._managers.alive(self._tag) if (key := key_of(app.tags))}
+        fallen = [app_id for app_id in self._watched if app_id not in listed]
+        if fallen or not self._life:
+            await self._look_after(fallen)
+        runs: dict[str, tuple[Run, ...]] = {}
+        for key, run in self._ended.values():
+            runs[key] = (*runs.get(key, ()), run)
+        for app_id, (key, app) in listed.items():
+            self._watched[app_id] = key
+            rest = tuple(run for run in runs.get(key, ()) if run.id != app_id)
+            runs[key] = (*rest, run_of(app))
+        return Snapshot(incarnation=self._life, runs=runs)
+
+    async def _look_after(self, fallen: list[str]) -> None:
+        """Learn how these have ended. Raises ``BackendUnavailable`` when any of it cannot be known."""
+        shares = [fallen[number::AT_ONCE] for number in range(AT_ONCE)]
+        await asyncio.gather(*(self._ask_each(share) for share in shares if share or share is shares[0]))
+
+    async def _ask_each(self, ids: list[str]) -> None:
+        async with self._managers.talk() as manager:
+            self._life = manager.info.life
+            for app_id in ids:
+                app = await manager.app(app_id)
+                key = self._watched.get(app_id)
+                if key is None:
+                    continue
+                run = run_of(app) if app is not None else None
+                if run is not None and run.active:
+                    continue  # accepted after the list was made
+                del self._watched[app_id]
+                if run is not None:
+                    self._ended[app_id] = (key, run)
+                    while len(self._ended) > KEPT:
+                        self._ended.popitem(last=False)
+
+    async def look_up(self, key: str, current: Current | None) -> Sighting:
+        """The reserved application by its id, and how its fence is; without a reservation all that carry the key.
+
+        The fence is read first: a run that began just before it was closed is then among the runs.
+        """
+        reservation = current.reservation if current else None
+        if current is None or reservation is None or reservation.application_id is None:
+            async with self._managers.talk() as manager:
+                apps = await manager.apps(applicationTags=attempt_tag(key))
+                mine = tuple(run_of(app) for app in apps if key_of(app.tags) == key)
+                return Sighting(runs=mine, incarnation=manager.info.life)
+        fence = await self._fence(key, current)
+        async with self._managers.talk() as manager:
+            app = await manager.app(reservation.application_id)
+            runs = (run_of(app),) if app is not None else ()
+            return replace(fence, runs=runs, incarnation=manager.info.life)
+
+    async def _fence(self, key: str, current: Current) -> Sighting:
+        staged = current.reservation.staging if current.reservation else None
+        if staged is None or (self._gated and current.outcome is None):
+            return Sighting((), "")
+        found = await self._staging.fence(key, staged)
+        return Sighting((), "", closed=found.closed, ended_cleanly=found.ended_cleanly, held=found.held)
+
+    # --- kill, close, release ---------------------------------------------------------------------------
+
+    async def kill(self, run: str) -> None:
+        async with self._managers.talk() as manager:
+            answer = await manager.ask("PUT", f"apps/{quote(run, safe='')}/state", {"state": "KILLED"})
+        if answer.status not in (200, 202, 400, 404):  # 400: that is no id; 404: it is forgotten
+            raise BackendUnavailable(f"{answer.host} answered {answer.status} to the kill of {run}: {words(answer)}")
+
+    async def close(self, job: DurableJob, current: Current) -> None:
+        """Rename the staging folder. Behind the gate it is the claim that is closed, in the resource."""
+        staged = current.reservation.staging if current.reservation else None
+        if staged is not None and not self._gated:
+            await self._staging.close(current.key, staged)
+
+    async def release(self, job: DurableJob, current: Current) -> None:
+        """Sweep what the attempt has left in the staging area."""
+        await self._staging.sweep(current.key)
+
+    async def leftovers(self) -> tuple[Leftover, ...]:
+        """What lies in the staging area: two calls for each folder, which is why it is done seldom."""
+        alive = {key_of(app.tags) for app in await self._managers.alive(self._tag)}
+        return tuple(
+            Leftover(key, f"staging folder {key}", owner.namespace, owner.name, owner.uid, runs=key in alive)
+            for key, owner in (await self._staging.owners()).items()
+            if owner.cluster == self._cluster
+        )
+
+    async def discard(self, leftover: Leftover) -> None:
+        """Sweep it, if no application of it is active."""
+        async with self._managers.talk() as manager:
+            apps = await manager.apps(applicationTags=attempt_tag(leftover.id))
+        if not any(run_of(app).active for app in apps):
+            await self._staging.sweep(leftover.id)
+
+    async def aclose(self) -> None:
+        await self._managers.aclose()
+        await self._hdfs.aclose()
+
+
+def _needed(work: YarnWork) -> dict[str, Needed]:
+    return {
+        one.name: Needed(f"yarn.localResources[{position}].uri", one.uri, one.type, one.visibility)
+        for position, one in enumerate(work.local_resources)
+    }
+
+
+def _localized(file: Local, kind: str = "FILE") -> Resource:
+    return Resource(file.uri, file.size, file.modified, kind)
+
+
+def _secrets(submission: Submission) -> dict[str, str]:
+    """Variables whose values never lie in the staging area. Raises ``BackendUnavailable`` when one is unknown."""
+    work = submission.job.spec.spark
+    found: dict[str, str] = {}
+    for variable in work.env if isinstance(work, SparkWork) else ():
+        if variable.value_from is not None:
+            ref = variable.value_from.secret_key_ref
+            if (ref.name, ref.key) not in submission.secrets:
+                raise BackendUnavailable(f"Secret {ref.name} has no key {ref.key}")
+            found[variable.name] = value(submission.secrets[ref.name, ref.key])
+    return found

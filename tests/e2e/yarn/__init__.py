@@ -1,0 +1,1 @@
+"""YARN end to end: real API server, controller process, ResourceManager, NodeManager and HDFS."""
