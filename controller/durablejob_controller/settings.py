@@ -144,8 +144,6 @@ def _parser() -> argparse.ArgumentParser:
            "(default: %(default)s)", type=_seconds, default=default.relist_interval)  # fmt: skip
     option("--sweep-interval", "seconds between two looks for what gone DurableJobs left (default: %(default)s)",
            type=_seconds, default=default.sweep_interval)  # fmt: skip
-    option("--relist-interval", "seconds between two full lists, for lost watch events (default: %(default)s)",
-           type=_seconds, default=default.relist_interval)  # fmt: skip
     option("--lease-duration", "seconds after which a silent leader is replaced (default: %(default)s)", type=_seconds,
            default=default.lease_duration)  # fmt: skip
     option("--high-water-file", "file that keeps the greatest resourceVersion seen, so that also a controller that was "

@@ -25,7 +25,6 @@ OPTIONS: list[tuple[str, str, str, object]] = [
     ("--relist-interval", "60", "relist_interval", 60.0),
     ("--sweep-interval", "61", "sweep_interval", 61.0),
     ("--lease-duration", "6", "lease_duration", 6.0),
-    ("--relist-interval", "60", "relist_interval", 60.0),
     ("--log-level", "debug", "log_level", "debug"),
     ("--log-format", "text", "log_format", "text"),
 ]
