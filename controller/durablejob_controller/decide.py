@@ -200,6 +200,9 @@ def _reserve(job: DurableJob, current: Current, site: Site, seen: Seen, now: dat
             return end(job, current, Outcome.FAILED, Why(seen.rejected.reason, seen.rejected.message), now)
         if seen.hold <= 0:
             return Reserve()
+        if seen.deferred is not None:
+            why = Why(seen.deferred.reason, seen.deferred.message)
+            return inform(job, current, State.PENDING, why, now, reachable=True, again=seen.hold, closely=True)
         if seen.doubt is None:
             return Wait(seen.hold)
         why = reasons.backend_unreachable(seen.doubt)

@@ -22,6 +22,10 @@ SUBMITTING = Why("Submitting", "Reserved and recorded; the submission is on its 
 SUBMITTED = Why("Submitted", "The external system has accepted the job.")
 WAITING_FOR_GATE = Why("WaitingForStart", "The driver is up and asks the start gate for leave.")
 RUNNING = Why("Running", "The program is running.")
+NOT_STARTED = Why(
+    "NotStarted",
+    "There was a place for the program, and it has not begun there in time; it was given up before it began.",
+)
 SUCCEEDED = Why("Succeeded", "The program ended successfully.")
 RETURNED = Why(
     "Succeeded",

@@ -14,7 +14,16 @@ from durablejob_api import FINALIZER
 from durablejob_api.job import DurableJob
 from durablejob_api.status import DurableJobStatus
 from durablejob_controller import metrics
-from durablejob_controller.backends.contract import Accepted, Answer, Backend, Rejected, Sighting, Submission, Unclear
+from durablejob_controller.backends.contract import (
+    Accepted,
+    Answer,
+    Backend,
+    Deferred,
+    Rejected,
+    Sighting,
+    Submission,
+    Unclear,
+)
 from durablejob_controller.credentials import Values, job_secrets
 from durablejob_controller.decide import decide
 from durablejob_controller.errors import (
@@ -161,6 +170,7 @@ class Reconciler:
             hold=max(0.0, entry.not_before - now),
             trouble=trouble if entry.sighting is None else None,
             doubt=entry.doubt,
+            deferred=entry.deferred,
         )
 
     async def _carry_out(self, uid: str, entry: Entry, decision: Decision) -> bool:
@@ -313,6 +323,12 @@ class Reconciler:
         except BackendError as error:
             log.warning("%s: nothing is reserved: %s", entry.job.metadata.name, error, extra=fields(entry.job))
             entry.not_before, entry.doubt = time.monotonic() + backoff(entry.doubts), str(error)
+            entry.doubts += 1
+            entry.deferred = None
+            return
+        entry.deferred = answer if isinstance(answer, Deferred) else None
+        if isinstance(answer, Deferred):
+            entry.not_before, entry.doubt = time.monotonic() + backoff(entry.doubts), None
             entry.doubts += 1
             return
         entry.not_before, entry.doubt, entry.doubts = 0.0, None, 0

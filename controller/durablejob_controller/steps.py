@@ -93,13 +93,18 @@ def active(job: DurableJob, current: Current, run: Run, now: datetime) -> Decisi
         current = current.model_copy(update={"started_at": now})
     if started:
         return inform(job, current, state, reasons.RUNNING, now, run=run, reachable=True)
+    if run.expires is not None and now >= run.expires:
+        given_up = with_detail(reasons.NOT_STARTED, run.message)
+        return put_down(job, current, run, Why(run.reason or given_up.reason, given_up.message), now)
     why = with_detail(reasons.SUBMITTED, run.message)
     patience = None
     if run.reason is not None and current.reservation is not None:
         patience = QUEUED_GRACE - (now - current.reservation.at).total_seconds()
         if patience <= 0:
             patience, why = None, Why(run.reason, run.message or why.message)
-    return inform(job, current, state, why, now, run=run, reachable=True, again=patience)
+    left = (run.expires - now).total_seconds() if run.expires is not None else None
+    again = min((each for each in (patience, left) if each is not None), default=None)
+    return inform(job, current, state, why, now, run=run, reachable=True, again=again)
 
 
 def judge(job: DurableJob, current: Current, run: Run, now: datetime) -> tuple[Outcome, Why]:

@@ -188,6 +188,18 @@ SPARK = (
     ),
 )
 
+POD_VOLUME = (
+    Rule(
+        rule="""
+            [has(self.persistentVolumeClaim), has(self.secret), has(self.configMap), has(self.emptyDir)]
+                .exists_one(given, given)
+        """,
+        message=(
+            "spec.spark.kubernetes: a volume takes exactly one of persistentVolumeClaim, secret, configMap, emptyDir"
+        ),
+    ),
+)
+
 ENV_VAR = (
     Rule(
         rule="has(self.value) != has(self.valueFrom)",

@@ -1,6 +1,7 @@
 """What the law needs to know of a backend to hold it to its word: a stand-in with a ledger of what truly started.
 
-A new backend adds a ``Law`` to ``LAWS``; without one, ``test_law`` fails.
+A new backend adds a ``Law`` to ``LAWS``; without one, ``test_law`` fails. One that makes different things of different
+work has a law for each, with a word of its own after a slash.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from durablejob_controller.kube import Kube
 from tests.backends.kubernetes_job import works as kubernetes_works
 from tests.backends.kubernetes_job.scripted_cluster import ScriptedCluster
 from tests.backends.spark_law import GatedCluster, spark_case
+from tests.backends.spark_on_kubernetes import works as driver_works
+from tests.backends.spark_on_kubernetes.scripted_pods import ScriptedPods
 from tests.backends.spark_standalone import works
 from tests.backends.spark_standalone.scripted_gate import Paths
 from tests.backends.yarn import works as yarn_works
@@ -227,6 +230,34 @@ class KubernetesLaw(Law):
             await kube.aclose()  # the backend's client is the controller's
 
 
+class DriverCase(Case):
+    def __init__(self, behaviour: str) -> None:
+        self._cluster = ScriptedPods(behaviour)
+        surroundings = replace(SURROUNDINGS, kubernetes=self._cluster, namespace=driver_works.NAMESPACE)
+        self.backend = kubernetes.make(driver_works.SPEC, surroundings)
+
+    def job(self, name: str = "load", **changes: str) -> DurableJob:
+        return driver_works.job(name, arguments=list(changes.values()))
+
+    async def reserved(self, job: DurableJob) -> Submission:
+        return await kubernetes_works.reserve(job, self.backend)
+
+    def starts(self, job: DurableJob) -> int:
+        return self._cluster.ledger.count(kubernetes_works.key(job))
+
+    async def finish(self, job: DurableJob) -> None:
+        self._cluster.finish(kubernetes_works.key(job))
+
+    def forget(self) -> None:
+        self._cluster.pods.clear()
+
+
+class DriverLaw(Law):
+    @asynccontextmanager
+    async def opened(self, behaviour: str = "well") -> AsyncIterator[Case]:
+        yield DriverCase(behaviour)
+
+
 class YarnCase(Case):
     def __init__(self, cluster: ScriptedYarn) -> None:
         self._cluster = cluster
@@ -269,6 +300,7 @@ class YarnLaw(Law):
 LAWS: dict[str, Law] = {
     "fake": FakeLaw(),
     "kubernetes": KubernetesLaw(),
+    "kubernetes/spark": DriverLaw(),
     "spark-standalone": SparkLaw(),
     "yarn": YarnLaw(),
 }

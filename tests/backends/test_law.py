@@ -25,11 +25,11 @@ from tests.backends.faulty_server import KINDS, faulty
 from tests.backends.law import BEHAVIOURS, LAWS, Case, verbs
 
 REGISTERED = sorted({point.name for point in entry_points(group=ENTRY_POINTS)})
-every_backend = pytest.mark.parametrize("name", REGISTERED)
+every_backend = pytest.mark.parametrize("name", sorted(LAWS))
 
 
 def test_every_registered_backend_is_held_to_the_law() -> None:
-    assert sorted(LAWS) == REGISTERED
+    assert sorted({name.partition("/")[0] for name in LAWS}) == REGISTERED
     Registry.installed()
 
 

@@ -14,6 +14,7 @@ from durablejob_controller.backends.contract import (
     Accepted,
     Answer,
     Backend,
+    Deferred,
     Identity,
     Leftover,
     Offer,
@@ -47,7 +48,7 @@ class ScriptedBackend:
         self.found: Probe | Exception = READY
         self.probing: asyncio.Event | None = None
         """probe waits for it, then answers."""
-        self.refusal: Rejected | Exception | None = None
+        self.refusal: Deferred | Rejected | Exception | None = None
         """What reserve answers, or raises, if it makes no offer."""
         self.answer: Answer | Exception = Accepted()
         self.invalid: InvalidWork | None = None
@@ -79,7 +80,7 @@ class ScriptedBackend:
             raise self.found
         return self.found
 
-    async def reserve(self, job: DurableJob, key: str) -> Offer | Rejected:
+    async def reserve(self, job: DurableJob, key: str) -> Offer | Deferred | Rejected:
         self.done.append("reserve")
         if isinstance(self.refusal, Exception):
             raise self.refusal

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from durablejob_api.backend import JobBackendSpec
+from durablejob_api.backend import JobBackendSpec, KubernetesBackend
 from durablejob_api.spec import BackendType
 from durablejob_controller.backends.contract import Backend
 from durablejob_controller.backends.kubernetes_job.kind import JobKind
@@ -21,9 +21,10 @@ class KubernetesPlugin:
     def make(self, spec: JobBackendSpec, surroundings: Surroundings) -> Backend:
         if surroundings.kubernetes is None:
             raise InvalidBackend("spec.kubernetes: this controller gives its backends no Kubernetes client")
-        kinds: list[Kind] = [JobKind()]
-        if spec.kubernetes is not None and spec.kubernetes.spark is not None:
-            kinds.append(DriverKind(spec))  # it needs further rights
+        here = spec.kubernetes or KubernetesBackend()
+        kinds: list[Kind] = [JobKind(here.start_deadline_seconds)]
+        if here.spark is not None:
+            kinds.append(DriverKind(spec, here))  # it needs further rights
         return KubernetesObjects(spec, surroundings, surroundings.kubernetes, kinds)
 
     def artifact(self, name: str, key: str, claim: int) -> bytes | None:

@@ -130,7 +130,7 @@ class ScriptedCluster:
             raise Forbidden('admission webhook "quota.example" denied the request: no more today', 403)
         new = copy.deepcopy(job)
         if content_type.startswith("application/json-patch"):
-            _apply(new, body)
+            apply_patch(new, body)
             if new["metadata"].get("deletionTimestamp"):
                 raise Refused("metadata.finalizers: Forbidden: no new finalizers can be added", 422)
         else:
@@ -184,7 +184,7 @@ def ended(job: Object) -> bool:
     return any(c["status"] == "True" for c in job.get("status", {}).get("conditions", ()))
 
 
-def _apply(job: Object, patch: list[Object]) -> None:
+def apply_patch(job: Object, patch: list[Object]) -> None:
     """JSON patch, as far as it is used; a test that fails, or a path that is not there, is refused."""
     for operation in patch:
         *path, last = [part.replace("~1", "/").replace("~0", "~") for part in operation["path"].split("/")[1:]]
@@ -202,4 +202,4 @@ def _apply(job: Object, patch: list[Object]) -> None:
             target[last] = operation["value"]
 
 
-__all__ = ["HOLD", "ScriptedCluster", "ended"]
+__all__ = ["HOLD", "ScriptedCluster", "apply_patch", "ended"]

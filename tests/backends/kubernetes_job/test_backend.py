@@ -7,6 +7,7 @@ import pytest
 from durablejob_controller.backends.contract import (
     Accepted,
     Backend,
+    Deferred,
     Offer,
     Rejected,
     Submission,
@@ -70,9 +71,9 @@ async def test_a_post_whose_answer_was_lost_is_found_by_the_next() -> None:
     [
         (Refused(REQUIRED, 422), "InvalidSpec", "containers[0].image: Required value"),
         (Refused('strict decoding error: unknown field "spec.foo"', 400), "InvalidSpec", 'unknown field "spec.foo"'),
-        (Forbidden(QUOTA, 403), "Rejected", "exceeded quota: few"),
+        (Forbidden('admission webhook "hours.example" denied the request: not today', 403), "Rejected", "not today"),
     ],
-    ids=["422", "400", "quota"],
+    ids=["422", "400", "policy"],
 )
 async def test_what_the_api_server_refuses_for_certain_is_rejected_in_its_words(
     error: Exception, reason: str, words: str
@@ -82,6 +83,14 @@ async def test_what_the_api_server_refuses_for_certain_is_rejected_in_its_words(
     assert answer.reason == reason
     assert words in answer.message
     assert "spec.kubernetesJob.template" in answer.message
+
+
+async def test_a_quota_that_is_used_up_is_waited_for() -> None:
+    backend = make(ScriptedCluster(errors={"POST": [Forbidden(QUOTA, 403)]}))
+    answer = await backend.reserve(JOB, KEY)
+    assert isinstance(answer, Deferred)
+    assert (answer.reason, "exceeded quota: few" in answer.message) == ("QuotaExceeded", True)
+    assert isinstance(await backend.reserve(JOB, KEY), Offer)
 
 
 @pytest.mark.parametrize("error", [KubernetesUnavailable("x", 500), KubernetesUnavailable("x", 429)])

@@ -5,17 +5,18 @@ from __future__ import annotations
 import pytest
 
 from durablejob_api.backend import JobBackendSpec
-from durablejob_controller.backends.contract import Backend, Offer
+from durablejob_controller.backends.contract import Backend, Deferred, Offer, Rejected
 from durablejob_controller.backends.kubernetes import plugin
 from durablejob_controller.backends.kubernetes_objects.objects import HOLD, RELEASED
 from durablejob_controller.backends.surroundings import Surroundings
-from durablejob_controller.errors import InvalidBackend, InvalidWork
+from durablejob_controller.errors import BackendUnavailable, Forbidden, InvalidBackend, InvalidWork
 from tests.backends.kubernetes_job import works as job_works
 from tests.backends.spark_on_kubernetes import works
 from tests.backends.spark_on_kubernetes.scripted_pods import ScriptedPods
 from tests.backends.spark_standalone.scripted_gate import Paths
 
 SPARK = works.job()
+NAME = f"dj-{works.KEY}"
 
 
 def make(cluster: ScriptedPods, spec: JobBackendSpec = works.SPEC) -> Backend:
@@ -62,7 +63,104 @@ async def test_one_that_runs_on_belongs_to_nobody() -> None:
     driver["status"] = {"phase": "Running"}
     await backend.release(SPARK, submission.current)
     assert driver["metadata"]["finalizers"] == []
+    assert cluster.cleared == []  # its executors run on with it
     assert "ownerReferences" not in driver["metadata"]
+
+
+async def test_what_is_left_of_a_durablejob_that_is_no_more_is_removed_once_it_has_ended() -> None:
+    cluster = ScriptedPods()
+    backend = make(cluster)
+    await backend.submit(await job_works.reserve(SPARK, backend))
+    (found,) = await backend.leftovers()
+    await backend.discard(found)
+    assert cluster.pods  # it runs
+    cluster.finish(works.KEY)
+    await backend.discard(found)
+    assert cluster.pods == {}
+    assert cluster.cleared == [f"spark-app-selector=dj-{works.KEY},spark-role=executor"]
+
+
+SHOWN = JobBackendSpec.model_validate(
+    {
+        "kubernetes": {
+            "spark": {
+                "image": "i",
+                "ui": {"ingress": {"host": "{name}.example.invalid", "className": "c", "tlsSecretName": "t"}},
+            }
+        }
+    }
+)
+
+
+async def test_its_ui_is_led_to_from_before_it_starts_until_it_has_ended() -> None:
+    cluster = ScriptedPods()
+    backend = make(cluster, SHOWN)
+    submission = await job_works.reserve(SPARK, backend)
+    assert await backend.reserve(SPARK, works.KEY) == await backend.reserve(SPARK, works.KEY)
+    service, ingress = cluster.beside[f"services/{NAME}-ui"], cluster.beside[f"ingresses/{NAME}-ui"]
+    uid = cluster.pods[NAME]["metadata"]["uid"]
+    for one in (service, ingress):
+        assert one["metadata"]["ownerReferences"] == [{"apiVersion": "v1", "kind": "Pod", "name": NAME, "uid": uid}]
+    labels = cluster.pods[NAME]["metadata"]["labels"]
+    assert service["spec"]["selector"].items() <= labels.items()
+    assert ingress["spec"]["rules"][0]["host"] == f"{NAME}.example.invalid"
+    await backend.submit(submission)
+    ((run,),) = (await backend.observe()).runs.values()
+    assert run.tracking_url == f"https://{NAME}.example.invalid/"
+    cluster.finish(works.KEY)
+    await backend.release(SPARK, submission.current)
+    assert cluster.beside == {}
+
+
+async def test_without_a_ui_nothing_is_made_beside_it() -> None:
+    cluster = ScriptedPods()
+    await make(cluster, SHOWN).reserve(works.job(conf={"spark.ui.enabled": "false"}), works.KEY)
+    assert cluster.beside == {}
+    assert set(cluster.pods) == {NAME}
+
+
+async def test_a_service_of_an_earlier_pod_is_not_taken_for_ours() -> None:
+    cluster = ScriptedPods()
+    backend = make(cluster, SHOWN)
+    await backend.reserve(SPARK, works.KEY)
+    cluster.pods.clear()
+    with pytest.raises(BackendUnavailable, match="goes with it"):
+        await backend.reserve(SPARK, works.KEY)
+    cluster.beside.clear()  # the garbage collector
+    assert isinstance(await backend.reserve(SPARK, works.KEY), Offer)
+
+
+QUOTA = 'pods "dj-x" is forbidden: exceeded quota: few, requested: pods=1, used: pods=5, limited: pods=5'
+
+
+@pytest.mark.parametrize("what", ["pods", "services"])
+async def test_a_quota_that_is_used_up_is_waited_for(what: str) -> None:
+    cluster = ScriptedPods(errors={f"POST {what}": [Forbidden(QUOTA, 403)]})
+    backend = make(cluster, SHOWN)
+    answer = await backend.reserve(SPARK, works.KEY)
+    assert isinstance(answer, Deferred)
+    assert (answer.reason, "exceeded quota: few" in answer.message) == ("QuotaExceeded", True)
+    assert isinstance(await backend.reserve(SPARK, works.KEY), Offer)
+
+
+async def test_where_its_ui_is_refused_for_good_nothing_stays() -> None:
+    refused = Forbidden('admission webhook "hosts.example" denied the request: not this host', 403)
+    cluster = ScriptedPods(errors={"POST ingresses": [refused]})
+    answer = await make(cluster, SHOWN).reserve(SPARK, works.KEY)
+    assert isinstance(answer, Rejected)
+    assert cluster.pods == {}
+    assert cluster.ledger == []
+
+
+@pytest.mark.parametrize("right", ["create services", "delete ingresses", "deletecollection pods"])
+async def test_it_says_which_right_is_lacking(right: str) -> None:
+    found = await make(ScriptedPods(denied={right}), SHOWN).probe()
+    assert (found.ready, found.reason) == (False, "MissingRights")
+    assert right in found.message
+
+
+async def test_rights_on_services_are_needed_for_a_ui_only() -> None:
+    assert (await make(ScriptedPods(denied={"create services", "create ingresses"})).probe()).ready
 
 
 async def test_without_settings_for_spark_a_backend_runs_jobs_only() -> None:

@@ -15,10 +15,30 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "the application's id": ({"conf": {"spark.app.id": "x"}}, "spark.app.id"),
     "another master": ({"conf": {"spark.master": "local"}}, "spark.master"),
     "another namespace": ({"conf": {"spark.kubernetes.namespace": "kube-system"}}, "spark.kubernetes.namespace"),
-    "another account by conf": (
-        {"conf": {"spark.kubernetes.authenticate.driver.serviceAccountName": "root"}}, "serviceAccountName"),
+    "another token by conf": (
+        {"conf": {"spark.kubernetes.authenticate.driver.mounted.oauthTokenFile": "/x"}}, "their service account"),
     "a pod template": ({"conf": {"spark.kubernetes.executor.podTemplateFile": "/x"}}, "podTemplateFile"),
-    "a label that Spark would not set": ({"conf": {"spark.kubernetes.driver.label.a": "b"}}, "driver.labels"),
+    "a pod template of the driver": ({"conf": {"spark.kubernetes.driver.podTemplateFile": "/x"}}, "does not read it"),
+    "a volume in Spark's words": (
+        {"conf": {"spark.kubernetes.driver.volumes.hostPath.a.mount.path": "/x"}}, "kubernetes.volumes"),
+    "our labels": ({"kubernetes": {"driver": {"labels": {"durablejob.io/attempt-key": "x"}}}}, "durablejob's own"),
+    "our labels by conf": ({"conf": {"spark.kubernetes.driver.label.durablejob.io/released": "true"}}, "own"),
+    "Spark's variable by conf": ({"conf": {"spark.kubernetes.driverEnv.SPARK_HOME": "/x"}}, "no variable of yours"),
+    "a reference without a key": ({"conf": {"spark.kubernetes.driver.secretKeyRef.A": "db"}}, "colon"),
+    "Spark's variable for executors": (
+        {"kubernetes": {"executor": {"secretEnv": {"SPARK_HOME": {"name": "a", "key": "b"}}}}}, "no variable of yours"),
+    "a variable that is two": (
+        {"env": [{"name": "A", "value": "1"}], "conf": {"spark.kubernetes.driverEnv.A": "2"}}, "too"),
+    "two volumes of one name": (
+        {"kubernetes": {"volumes": [
+            {"name": "a", "mountPath": "/a", "emptyDir": "1Gi"}, {"name": "a", "mountPath": "/b", "emptyDir": "1Gi"}]}},
+        "taken"),
+    "our volume": ({"kubernetes": {"volumes": [{"name": "durablejob", "mountPath": "/a", "emptyDir": "1Gi"}]}}, "taken"),
+    "our folder": ({"kubernetes": {"volumes": [{"name": "a", "mountPath": "/etc/durablejob", "emptyDir": "1Gi"}]}},
+        "taken"),
+    "twice the same label": (
+        {"kubernetes": {"driver": {"labels": {"a": "1"}}}, "conf": {"spark.kubernetes.driver.label.a": "2"}}, "too"),
+    "a factor that is none": ({"conf": {"spark.driver.memoryOverheadFactor": "nan"}}, "factor"),
     "no setting of Spark": ({"conf": {"hadoop.x": "1"}}, "is not a name"),
     "a setting that is two": ({"conf": {"spark.a=1 --conf spark.master": "local"}}, "is not a name"),
     "a scheme that is not allowed": ({"mainApplicationFile": "file:///etc/x.jar"}, "scheme"),
@@ -26,8 +46,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "two files in one": ({"jars": ["local:///a.jar,local:///b.jar"]}, "commas"),
     "Spark's own variable": ({"env": [{"name": "SPARK_DRIVER_BIND_ADDRESS", "value": "1.2.3.4"}]}, "Spark's own"),
     "a size that is none": ({"driver": {"memory": "1.5g"}}, "size"),
-    "twice the same": ({"conf": {"spark.executor.memory": "1g"}, "executor": {"memory": "2g"}}, "is set too"),
-    "what Spark cannot": ({"kubernetes": {"executor": {"priorityClassName": "high"}}}, "template"),
+    "twice the same": ({"conf": {"spark.executor.memory": "1g"}, "executor": {"memory": "2g"}}, "too"),
 }  # fmt: skip
 
 

@@ -9,15 +9,16 @@ from durablejob_api.job import DurableJob
 from durablejob_api.names import attempt_key
 
 Object = dict[str, Any]
+NAMESPACE = "data"
 SPEC = JobBackendSpec.model_validate(
     {"kubernetes": {"spark": {"image": "example.invalid/spark:4", "serviceAccountName": "spark"}}}
 )
 
 
-def job(**spark: Any) -> DurableJob:
+def job(name: str = "load", **spark: Any) -> DurableJob:
     """A DurableJob that runs a JAR; what is given changes its work."""
     work = {"mainApplicationFile": "local:///opt/app/etl.jar", "mainClass": "Etl", **spark}
-    meta = {"name": "load", "namespace": "data", "uid": "uid-of-load"}
+    meta = {"name": name, "namespace": NAMESPACE, "uid": f"uid-of-{name}"}
     ref = {"kind": "JobBackend", "name": "here", "type": "Kubernetes"}
     given = {name: value for name, value in work.items() if value is not None}
     return DurableJob.model_validate({"metadata": meta, "spec": {"backendRef": ref, "spark": given}})

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from durablejob_api.job import DurableJob
 from durablejob_controller.backends.contract import Run
 from durablejob_controller.backends.kubernetes_job import manifest, reading, validation
 from durablejob_controller.backends.kubernetes_objects import objects
 from durablejob_controller.backends.kubernetes_objects.calls import Calls
-from durablejob_controller.backends.kubernetes_objects.kind import Right
+from durablejob_controller.backends.kubernetes_objects.kind import Companion, Right
 from durablejob_controller.backends.kubernetes_objects.objects import Object
 from durablejob_controller.backends.kubernetes_objects.tails import Culprit, Tails
 
@@ -30,6 +30,10 @@ class JobKind:
         ("", "pods", "list"),
     )
 
+    def __init__(self, start_deadline: int) -> None:
+        """``start_deadline``: seconds that pods may need to start on their nodes."""
+        self._start_deadline = start_deadline
+
     def suits(self, job: DurableJob) -> bool:
         return job.spec.kubernetes_job is not None
 
@@ -48,6 +52,9 @@ class JobKind:
     def is_inert(self, found: Object) -> bool:
         return manifest.is_inert(found)
 
+    def companions(self, job: DurableJob, made: Object) -> Iterable[Companion]:
+        return ()
+
     async def runs(self, calls: Calls, tails: Tails, namespace: str | None, found: Sequence[Object]) -> list[Run]:
         """Pods are asked for only of Jobs that need it, and after the Jobs: one that is deleted gets no new ones."""
         pods: defaultdict[str, list[Object]] = defaultdict(list)
@@ -64,7 +71,10 @@ class JobKind:
                 guilty[job["metadata"]["uid"]] = culprit
         lines = await tails.of(guilty)
         uids = [job["metadata"]["uid"] for job in found]
-        return [reading.run_of(job, pods[uid], lines.get(uid)) for job, uid in zip(found, uids, strict=True)]
+        return [
+            reading.run_of(job, pods[uid], self._start_deadline, lines.get(uid))
+            for job, uid in zip(found, uids, strict=True)
+        ]
 
     def stays(self, found: Object) -> bool:
         """No: its time to live is its own."""

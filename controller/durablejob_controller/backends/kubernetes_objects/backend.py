@@ -11,6 +11,7 @@ from durablejob_api.status import Current
 from durablejob_controller.backends.contract import (
     Accepted,
     Answer,
+    Deferred,
     Identity,
     Leftover,
     Offer,
@@ -32,7 +33,7 @@ from durablejob_controller.backends.kubernetes_objects.calls import (
     delete_options,
     path_of,
 )
-from durablejob_controller.backends.kubernetes_objects.kind import Kind
+from durablejob_controller.backends.kubernetes_objects.kind import Companion, Kind
 from durablejob_controller.backends.kubernetes_objects.objects import (
     HASH,
     HOLD,
@@ -105,8 +106,8 @@ class KubernetesObjects:
 
     # --- reserve and submit -----------------------------------------------------------------------------
 
-    async def reserve(self, job: DurableJob, key: str) -> Offer | Rejected:
-        """POST the inert object, or adopt the one that an earlier POST has made.
+    async def reserve(self, job: DurableJob, key: str) -> Offer | Deferred | Rejected:
+        """POST the inert object, or adopt the one that an earlier POST has made; then what is made beside it.
 
         An object of another form (made by another version of the controller, or before the defaults changed) is
         removed, and ``BackendUnavailable`` raised: the next try makes today's.
@@ -120,12 +121,12 @@ class KubernetesObjects:
         except Conflict:
             return await self._adopt(kind, job, key, body["metadata"]["annotations"][HASH])
         except (Refused, Forbidden) as error:
-            return _rejected(kind, error)
+            return _deferred(error) or _rejected(kind, error)
         except NotFound as error:
             raise BackendUnavailable(f"there is no namespace {job.metadata.namespace}") from error
-        return self._offer(kind, checked(made))
+        return await self._offer(kind, job, checked(made))
 
-    async def _adopt(self, kind: Kind, job: DurableJob, key: str, body_hash: str) -> Offer | Rejected:
+    async def _adopt(self, kind: Kind, job: DurableJob, key: str, body_hash: str) -> Offer | Deferred | Rejected:
         namespace, name = str(job.metadata.namespace), name_of(key)
         found = await self._calls.get(path_of(kind.collection, namespace, name))
         if found is None:
@@ -135,18 +136,44 @@ class KubernetesObjects:
             return Rejected("NameTaken", f"{words}: remove it")
         if found["metadata"].get("deletionTimestamp"):
             raise BackendUnavailable(f"the {kind.name} {name} is being deleted; a new one is made when it is gone")
-        offer = self._offer(kind, found)
+        if not kind.is_inert(found):
+            raise BackendUnavailable(f"the {kind.name} {name} is not inert: somebody has activated it")
         if (found["metadata"].get("annotations") or {}).get(HASH) != body_hash:
             await self._remove_inert(kind, found)
             raise BackendUnavailable(f"the {kind.name} {name} was of another form; it is made anew")
-        return offer
+        return await self._offer(kind, job, found)
 
-    def _offer(self, kind: Kind, found: Object) -> Offer:
-        meta = found["metadata"]
-        if not kind.is_inert(found):
-            raise BackendUnavailable(f"the {kind.name} {meta['name']} is not inert: somebody has activated it")
-        self._remember(kind, [found])
-        return Offer(object_uid=meta["uid"], incarnation=self._cluster_uid)
+    async def _offer(self, kind: Kind, job: DurableJob, made: Object) -> Offer | Deferred | Rejected:
+        if not kind.is_inert(made):
+            raise BackendUnavailable(f"the {kind.name} {made['metadata']['name']} is not inert as it was made")
+        self._remember(kind, [made])
+        for companion in kind.companions(job, made):
+            turned_away = await self._accompany(kind, made, companion)
+            if turned_away is not None:
+                return turned_away
+        return Offer(object_uid=made["metadata"]["uid"], incarnation=self._cluster_uid)
+
+    async def _accompany(self, kind: Kind, made: Object, companion: Companion) -> Deferred | Rejected | None:
+        """POST what belongs to this very object; it is garbage-collected with it."""
+        meta = companion.body["metadata"]
+        path = path_of(companion.collection, meta["namespace"])
+        try:
+            await self._calls.send("POST", path, params={"fieldValidation": "Strict"}, body=companion.body)
+        except Conflict:
+            found = await self._calls.get(path_of(companion.collection, meta["namespace"], meta["name"]))
+            owners = (found["metadata"].get("ownerReferences") or ()) if found is not None else ()
+            if any(owner.get("uid") == made["metadata"]["uid"] for owner in owners):
+                return None
+            what = f"the {companion.body['kind']} {meta['name']}"
+            raise BackendUnavailable(f"{what} belongs to something that is no more, and goes with it") from None
+        except (Refused, Forbidden) as error:
+            if (deferred := _deferred(error)) is not None:
+                return deferred
+            await self._remove_inert(kind, made)
+            return _rejected(kind, error)
+        except NotFound as error:
+            raise BackendUnavailable(f"there is no namespace {meta['namespace']}") from error
+        return None
 
     async def submit(self, submission: Submission) -> Answer:
         """Activate the object of the recorded uid, if it is still inert and of the recorded form."""
@@ -291,11 +318,12 @@ class KubernetesObjects:
             found = await self._calls.get(path)
             if found is None or found["metadata"]["uid"] != uid or not is_held(found):
                 return
-            await kind.clear(self._calls, found)
-            meta = found["metadata"]
+            meta, stays = found["metadata"], kind.stays(found)
             finalizers = [each for each in meta["finalizers"] if each != HOLD]
             changed: Object = {"finalizers": finalizers, "labels": {RELEASED: "true"}}
-            if job is not None and kind.stays(found):
+            if stays:
+                await kind.clear(self._calls, found)
+            if stays and job is not None:
                 changed["ownerReferences"] = [owner(job)]
             body = {"metadata": {"uid": uid, "resourceVersion": meta["resourceVersion"], **changed}}
             try:
@@ -308,6 +336,8 @@ class KubernetesObjects:
                 raise BackendUnavailable(
                     f"our finalizer on the {kind.name} {name} cannot be removed: {error}"
                 ) from error
+            if stays and job is None:  # whose it would be is no more
+                await self._delete(kind, namespace, name, delete_options(meta["uid"], propagation="Background"))
             return
         raise BackendUnavailable(f"the {kind.name} {name} changes faster than it can be released")
 
@@ -330,6 +360,13 @@ class KubernetesObjects:
 
     async def aclose(self) -> None:
         """The client is the controller's."""
+
+
+def _deferred(error: KubernetesError) -> Deferred | None:
+    """A quota that is used up, in the words of Kubernetes' own quota admission; it may be free again later."""
+    if isinstance(error, Forbidden) and "exceeded quota: " in str(error):
+        return Deferred("QuotaExceeded", f"Waiting for room in the namespace's quota: {error}"[:1024])
+    return None
 
 
 def _rejected(kind: Kind, error: KubernetesError) -> Rejected:

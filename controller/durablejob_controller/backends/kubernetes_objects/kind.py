@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol
 
 from durablejob_api.job import DurableJob
 from durablejob_controller.backends.contract import Run
@@ -13,6 +13,13 @@ from durablejob_controller.backends.kubernetes_objects.tails import Tails
 
 Right = tuple[str, str, str]
 """API group, resource (with a subresource after a slash), verb."""
+
+
+class Companion(NamedTuple):
+    """Something that is made beside an object, is owned by it, and has no effect of its own."""
+
+    collection: str
+    body: Object
 
 
 class Kind(Protocol):
@@ -49,14 +56,18 @@ class Kind(Protocol):
 
     def is_inert(self, found: Object) -> bool: ...
 
+    def companions(self, job: DurableJob, made: Object) -> Iterable[Companion]:
+        """What is made beside this inert object."""
+        ...
+
     async def runs(self, calls: Calls, tails: Tails, namespace: str | None, found: Sequence[Object]) -> list[Run]:
         """The run that each of these is, in their order; raises ``BackendUnavailable``."""
         ...
 
     def stays(self, found: Object) -> bool:
-        """Once released it would stay for ever, so it becomes its DurableJob's again, and goes with it."""
+        """It has ended, and released would stay for ever: it becomes its DurableJob's again, and goes with it."""
         ...
 
     async def clear(self, calls: Calls, found: Object) -> None:
-        """Remove what the program has left in the cluster, before our finalizer is taken off; idempotent."""
+        """Remove what the program of one that ``stays`` has left in the cluster, before it is released; idempotent."""
         ...

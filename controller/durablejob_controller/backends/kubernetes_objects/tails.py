@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from durablejob_controller.backends.kubernetes_objects.calls import Calls
 from durablejob_controller.errors import BackendError
@@ -14,6 +14,8 @@ PATIENCE = 5.0
 LENGTH = 640
 """Characters of the lines that are told: a job's message has 1,024."""
 _AT_ONCE = 8
+_SEARCHED = 100
+"""Last lines in which those are looked for that are told."""
 _CONTROL = re.compile(r"[^\n\t -~\u00a0-\uffff]|\ufffd")
 """What a terminal might obey."""
 
@@ -31,13 +33,18 @@ class Tails:
         self._known: dict[str, str] = {}
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
-    async def of(self, guilty: Mapping[str, Culprit]) -> Mapping[str, str]:
-        """The lines of these, by the same names (uids of the objects that have failed and are not released)."""
+    async def of(
+        self, guilty: Mapping[str, Culprit], telling: Callable[[str], bool] | None = None
+    ) -> Mapping[str, str]:
+        """The lines of these, by the same names (uids of the objects that have failed and are not released).
+
+        ``telling``: which lines are told at all; without it every line is.
+        """
         if not self._lines:
             return {}
         new = {uid: found for uid, found in guilty.items() if uid not in self._known}
         if new:
-            tasks = {asyncio.create_task(self._read(*found)): uid for uid, found in new.items()}
+            tasks = {asyncio.create_task(self._read(*found, telling)): uid for uid, found in new.items()}
             _, late = await asyncio.wait(tasks, timeout=PATIENCE)
             for task, uid in tasks.items():
                 self._known[uid] = "(its log could not be read in time)" if task in late else task.result()
@@ -48,12 +55,14 @@ class Tails:
         """Forget all but these: the others are listed no more."""
         self._known = {uid: text for uid, text in self._known.items() if uid in uids}
 
-    async def _read(self, namespace: str, pod: str, container: str) -> str:
+    async def _read(self, namespace: str, pod: str, container: str, telling: Callable[[str], bool] | None) -> str:
         try:
             async with self._slots:
-                text = await self._calls.log(namespace, pod, container, self._lines)
+                text = await self._calls.log(namespace, pod, container, _SEARCHED if telling else self._lines)
         except BackendError as error:
             return f"(its log could not be read: {error})"
+        if telling is not None:
+            text = "\n".join([line for line in text.splitlines() if telling(line)][-self._lines :])
         return shortened(text)
 
 

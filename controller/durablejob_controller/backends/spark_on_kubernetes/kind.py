@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from durablejob_api.backend import JobBackendSpec
+from durablejob_api.backend import JobBackendSpec, KubernetesBackend, KubernetesSpark
 from durablejob_api.job import DurableJob
 from durablejob_controller.backends.contract import Run
 from durablejob_controller.backends.kubernetes_objects import objects
 from durablejob_controller.backends.kubernetes_objects.calls import PODS, Calls, path_of
-from durablejob_controller.backends.kubernetes_objects.kind import Right
+from durablejob_controller.backends.kubernetes_objects.kind import Companion, Right
 from durablejob_controller.backends.kubernetes_objects.objects import Object
 from durablejob_controller.backends.kubernetes_objects.tails import Tails
-from durablejob_controller.backends.spark_on_kubernetes import manifest, reading, validation
-from durablejob_controller.errors import BackendUnavailable, KubernetesError
+from durablejob_controller.backends.spark_on_kubernetes import manifest, reading, ui, validation
+from durablejob_controller.backends.spark_on_kubernetes.conf import Wishes, complete
+from durablejob_controller.backends.spark_on_kubernetes.names import ROLE
+from durablejob_controller.errors import BackendUnavailable, KubernetesError, NotFound
+
+_MADE = ("create", "get", "delete")
+"""What is done with something that is made beside a Pod."""
 
 
 class DriverKind:
@@ -22,14 +27,21 @@ class DriverKind:
     name = "Pod"
     field = "spec.spark"
     collection = PODS
-    selector = f"{objects.LISTED},{manifest.ROLE}=driver"
-    rights: Sequence[Right] = tuple(
-        ("", "pods", verb) for verb in ("create", "get", "list", "patch", "delete", "deletecollection")
-    )
+    selector = f"{objects.LISTED},{ROLE}=driver"
 
-    def __init__(self, spec: JobBackendSpec) -> None:
+    def __init__(self, spec: JobBackendSpec, here: KubernetesBackend) -> None:
         validation.validate_defaults(spec)
         self._spec = spec
+        self._start_deadline = here.start_deadline_seconds
+        self._ui = (here.spark or KubernetesSpark()).ui
+        self.rights: Sequence[Right] = tuple(self._rights())
+
+    def _rights(self) -> Iterable[Right]:
+        yield from (("", "pods", verb) for verb in ("create", "get", "list", "patch", "delete", "deletecollection"))
+        if self._ui is not None:
+            yield from (("", "services", verb) for verb in _MADE)
+        if self._ui is not None and self._ui.ingress is not None:
+            yield from (("networking.k8s.io", "ingresses", verb) for verb in _MADE)
 
     def suits(self, job: DurableJob) -> bool:
         return job.spec.spark is not None
@@ -49,23 +61,44 @@ class DriverKind:
     def is_inert(self, found: Object) -> bool:
         return manifest.is_inert(found)
 
+    def companions(self, job: DurableJob, made: Object) -> Iterable[Companion]:
+        """What leads to its UI."""
+        port = Wishes(complete(manifest.spark_work(job), self._spec)).ui_port
+        return ui.companions(self._ui, made, port) if self._ui is not None and port is not None else ()
+
     async def runs(self, calls: Calls, tails: Tails, namespace: str | None, found: Sequence[Object]) -> list[Run]:
         guilty = {
             pod["metadata"]["uid"]: (pod["metadata"]["namespace"], pod["metadata"]["name"], manifest.CONTAINER)
             for pod in found
             if reading.has_failed(pod)
         }
-        lines = await tails.of(guilty)
-        return [reading.run_of(pod, lines.get(pod["metadata"]["uid"])) for pod in found]
+        lines = await tails.of(guilty, reading.is_worth_telling)
+        return [
+            reading.run_of(pod, self._start_deadline, ui.url_of(pod), lines.get(pod["metadata"]["uid"]))
+            for pod in found
+        ]
 
     def stays(self, found: Object) -> bool:
         """Nothing else removes a Pod that has ended; one that runs on (Orphan) is nobody's."""
-        return (found.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+        return not reading.run_of(found, self._start_deadline).active
 
     async def clear(self, calls: Calls, found: Object) -> None:
-        """Its executors: a driver that was killed leaves them, and those that wait for a node would wait for ever."""
-        path = path_of(PODS, found["metadata"]["namespace"])
-        try:
-            await calls.send("DELETE", path, params={"labelSelector": manifest.executors_of(found)})
-        except KubernetesError as error:
-            raise BackendUnavailable(f"the executors of {found['metadata']['name']} cannot be deleted") from error
+        """Its executors: a driver that was killed leaves them, and those that wait for a node would wait for ever.
+
+        And what led to its UI, although that would go with the Pod: it leads nowhere now.
+        """
+        namespace, name = found["metadata"]["namespace"], found["metadata"]["name"]
+        selector = {"labelSelector": manifest.executors_of(found)}
+        await _delete(calls, path_of(PODS, namespace), f"the executors of {name}", selector)
+        if ui.url_of(found) is not None and self._ui is not None:
+            for collection in ui.collections(self._ui):
+                await _delete(calls, path_of(collection, namespace, ui.called(name)), f"the UI of {name}")
+
+
+async def _delete(calls: Calls, path: str, what: str, params: dict[str, str] | None = None) -> None:
+    try:
+        await calls.send("DELETE", path, params=params)
+    except NotFound:
+        return
+    except KubernetesError as error:
+        raise BackendUnavailable(f"{what} cannot be deleted") from error

@@ -1,27 +1,49 @@
-"""What is sent to the API server for a driver: the inert Pod, and the patch that activates it; pure."""
+"""What is sent to the API server for a driver: the inert Pod, and the patch that activates it; pure.
+
+The driver needs no second object. What Spark reads from a file only, the template of its executors' Pods, is an
+annotation of the driver's Pod, which the kubelet shows it as a file (a downwardAPI volume).
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from durablejob_api import GROUP
-from durablejob_api.backend import JobBackendSpec, KubernetesSpark
+from durablejob_api.backend import JobBackendSpec
 from durablejob_api.job import DurableJob
 from durablejob_api.spec import SparkWork
+from durablejob_api.work import PodVolume, SparkKubernetesSettings
 from durablejob_controller.backends.kubernetes_objects import objects
 from durablejob_controller.backends.kubernetes_objects.objects import HASH, Object, is_owned, name_of
-from durablejob_controller.backends.spark_on_kubernetes import conf as settings
+from durablejob_controller.backends.spark_on_kubernetes import ui
+from durablejob_controller.backends.spark_on_kubernetes.conf import (
+    EXECUTOR_ACCOUNT,
+    Wishes,
+    complete,
+    defaults_of,
+    for_spark,
+)
+from durablejob_controller.backends.spark_on_kubernetes.names import ROLE, SELECTOR, TEMPLATE, TRACKING
 from durablejob_controller.errors import InvalidWork
 
 GATE = f"{GROUP}/start"
 """Scheduling gate: as long as it is there, no node takes the Pod."""
-ROLE, SELECTOR = "spark-role", "spark-app-selector"
-"""Labels that Spark gives to executors: their role, and the application's id."""
 CONTAINER = "spark-kubernetes-driver"
 ADDRESS = "SPARK_DRIVER_BIND_ADDRESS"
 """Variable from which Spark's entrypoint takes the driver's own address."""
 MASTER = "k8s://https://kubernetes.default.svc"
+OURS = "durablejob"
+"""Name of the volume that shows the executors' template."""
+FOLDER = f"/etc/{OURS}"
+_SOURCES = {
+    "persistent_volume_claim": ("persistentVolumeClaim", "claimName"),
+    "secret": ("secret", "secretName"),
+    "config_map": ("configMap", "name"),
+    "empty_dir": ("emptyDir", "sizeLimit"),
+}
+"""By the field of a volume: how Kubernetes calls the source, and its one field."""
 
 
 def body(job: DurableJob, key: str, spec: JobBackendSpec) -> Object:
@@ -59,71 +81,122 @@ def spark_work(job: DurableJob) -> SparkWork:
     return job.spec.spark
 
 
-def image_of(work: SparkWork, spec: JobBackendSpec) -> str | None:
-    """The job's image, else the backend's."""
-    own = work.kubernetes.image if work.kubernetes is not None else None
-    return own or _defaults(spec).image
-
-
-def conf_of(work: SparkWork, spec: JobBackendSpec) -> dict[str, str]:
-    """The user's settings over the backend's."""
-    return {**spec.defaults.spark_conf, **work.conf}
-
-
-def _defaults(spec: JobBackendSpec) -> KubernetesSpark:
-    here = spec.kubernetes
-    return here.spark if here is not None and here.spark is not None else KubernetesSpark()
-
-
 def _manifest(job: DurableJob, key: str, spec: JobBackendSpec) -> Object:
     work = spark_work(job)
+    own = work.kubernetes or SparkKubernetesSettings()
     name = name_of(key)
+    conf = complete(work, spec)
+    wishes = Wishes(conf)
     metadata = objects.metadata(job, key)
+    metadata["labels"] = {**wishes.labels, **metadata["labels"], ROLE: "driver", SELECTOR: name}
+    template = json.dumps(_executor(own, conf.get(EXECUTOR_ACCOUNT)), sort_keys=True)
+    metadata["annotations"] = {**wishes.annotations, **metadata["annotations"], TEMPLATE: template}
+    shown, port = defaults_of(spec).ui, wishes.ui_port
+    if shown is not None and port is not None:
+        url = ui.tracking_url(shown, name, str(job.metadata.namespace), port)
+        metadata["annotations"][TRACKING] = url
     pod: Object = {
         "restartPolicy": "Never",
         "schedulingGates": [{"name": GATE}],
         "enableServiceLinks": False,
-        "containers": [_container(job, name, work, spec)],
+        **_shared(own),
+        "containers": [_container(job, name, work, own, conf)],
     }
-    own = work.kubernetes
-    account = (own.service_account_name if own else None) or _defaults(spec).service_account_name
-    if account is not None:
-        pod["serviceAccountName"] = account
-    if own is not None:
-        metadata["labels"] = {**own.driver.labels, **metadata["labels"]}
-        metadata["annotations"] = {**own.driver.annotations, **metadata["annotations"]}
-        if own.driver.node_selector:
-            pod["nodeSelector"] = dict(own.driver.node_selector)
-        if own.driver.priority_class_name is not None:
-            pod["priorityClassName"] = own.driver.priority_class_name
-    metadata["labels"] |= {ROLE: "driver", SELECTOR: name}
+    pod["volumes"] = [*map(_source, own.volumes), *_secrets(wishes), _shown()]
+    given: dict[str, Any] = {
+        "serviceAccountName": wishes.account,
+        "schedulerName": wishes.scheduler,
+        "priorityClassName": own.driver.priority_class_name,
+        "nodeSelector": wishes.node_selector,
+        "imagePullSecrets": [{"name": secret} for secret in wishes.pull_secrets],
+    }
+    pod |= {field: value for field, value in given.items() if value}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": pod}
 
 
-def _container(job: DurableJob, name: str, work: SparkWork, spec: JobBackendSpec) -> Object:
-    image, conf = image_of(work, spec) or "", conf_of(work, spec)
-    memory = f"{settings.driver_memory(work.driver.memory, conf, python=work.is_python)}Mi"
-    requests = {"cpu": conf.get("spark.kubernetes.driver.request.cores", str(work.driver.cores)), "memory": memory}
-    limits = {"memory": memory}
-    if "spark.kubernetes.driver.limit.cores" in conf:
-        limits["cpu"] = conf["spark.kubernetes.driver.limit.cores"]
+# --- what driver and executors share ------------------------------------------------------------------------
+
+
+def _shared(own: SparkKubernetesSettings) -> Object:
+    """As whom they run, and where. With a user that is not root it fits the Pod Security Standard "restricted"."""
+    user = own.security_context.to_api()
+    if own.security_context.run_as_user:
+        user["runAsNonRoot"] = True
+    shared: Object = {"securityContext": {"seccompProfile": {"type": "RuntimeDefault"}, **user}}
+    if own.tolerations:
+        shared["tolerations"] = [toleration.to_api() for toleration in own.tolerations]
+    return shared
+
+
+def _unprivileged() -> Object:
+    return {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+
+
+def _mounts(own: SparkKubernetesSettings) -> list[Object]:
+    return [
+        {"name": volume.name, "mountPath": volume.mount_path, "readOnly": volume.read_only} for volume in own.volumes
+    ]
+
+
+def _source(volume: PodVolume) -> Object:
+    for field, (source, part) in _SOURCES.items():
+        value = getattr(volume, field)
+        if value is not None:
+            return {"name": volume.name, source: {part: value}}
+    raise ValueError("a volume without a source")
+
+
+# --- the executors ------------------------------------------------------------------------------------------
+
+
+def _executor(own: SparkKubernetesSettings, account: str | None) -> Object:
+    """The template of their Pods: what Spark has no key for."""
+    container: Object = {"name": "spark-kubernetes-executor", "securityContext": _unprivileged()}
+    # They ask the API server nothing: the driver does.
+    pod: Object = {**_shared(own), "automountServiceAccountToken": False, "containers": [container]}
+    if own.volumes:
+        pod["volumes"] = [_source(volume) for volume in own.volumes]
+        container["volumeMounts"] = _mounts(own)
+    if account is not None:
+        pod["serviceAccountName"] = account
+    if own.executor.priority_class_name is not None:
+        pod["priorityClassName"] = own.executor.priority_class_name
+    return {"apiVersion": "v1", "kind": "Pod", "spec": pod}
+
+
+# --- the driver ---------------------------------------------------------------------------------------------
+
+
+def _container(
+    job: DurableJob, name: str, work: SparkWork, own: SparkKubernetesSettings, conf: Mapping[str, str]
+) -> Object:
+    wishes = Wishes(conf)
+    memory = f"{wishes.memory(work.driver.memory, python=work.is_python)}Mi"
+    request, limit = wishes.cpu(work.driver.cores)
+    mounts = [*_mounts(own), *({"name": _volume_of(one), "mountPath": at} for one, at in wishes.secrets.items())]
     address = {"name": ADDRESS, "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
-    return {
+    container: Object = {
         "name": CONTAINER,
-        "image": image,
-        "args": list(_arguments(job, name, work, {k: v for k, v in conf.items() if k not in settings.POD}, image)),
-        "env": [*_environment(work), address],
-        "resources": {"requests": requests, "limits": limits},
-        # What Spark says of a class or a file that is not there stands in the log only.
-        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "image": wishes.image or "",
+        "args": list(_arguments(job, name, work, for_spark(conf))),
+        "env": [*_environment(work, wishes), address],
+        "resources": {
+            "requests": {"cpu": request, "memory": memory},
+            "limits": {"memory": memory} | ({"cpu": limit} if limit is not None else {}),
+        },
+        "securityContext": _unprivileged(),
+        "volumeMounts": [*mounts, {"name": OURS, "mountPath": FOLDER, "readOnly": True}],
     }
+    if wishes.pull_policy is not None:
+        container["imagePullPolicy"] = wishes.pull_policy
+    return container
 
 
-def _arguments(job: DurableJob, name: str, work: SparkWork, conf: Mapping[str, str], image: str) -> Iterator[str]:
+def _arguments(job: DurableJob, name: str, work: SparkWork, conf: Mapping[str, str]) -> Iterator[str]:
     yield from ("driver", "--master", MASTER)
     # Kubernetes puts variables in for $(NAME): only our own are meant.
     theirs = {key: _literal(value) for key, value in {"spark.app.name": job.metadata.name, **conf}.items()}
-    for key, value in sorted({**theirs, **_executors(work), **_ours(job, name, work, image)}.items()):
+    for key, value in sorted({**theirs, **_ours(job, name, work)}.items()):
         yield from ("--conf", f"{key}={value}")
     if work.main_class is not None:
         yield from ("--class", _literal(work.main_class))
@@ -135,44 +208,55 @@ def _arguments(job: DurableJob, name: str, work: SparkWork, conf: Mapping[str, s
     yield from map(_literal, work.arguments)
 
 
-def _ours(job: DurableJob, name: str, work: SparkWork, image: str) -> dict[str, str]:
+def _ours(job: DurableJob, name: str, work: SparkWork) -> dict[str, str]:
     return {
         "spark.app.id": name,
         "spark.driver.host": f"$({ADDRESS})",  # Spark 3.5 and 4.0 would tell the Pod's name, which nobody can look up
         "spark.driver.memory": work.driver.memory,
-        "spark.kubernetes.container.image": _literal(image),
         "spark.kubernetes.driver.annotateExitException": "true",
         "spark.kubernetes.driver.pod.name": name,
         "spark.kubernetes.executor.disableConfigMap": "true",  # else the driver needs a right to make ConfigMaps
         "spark.kubernetes.executor.podNamePrefix": name,
+        "spark.kubernetes.executor.podTemplateFile": f"{FOLDER}/executor.json",
         "spark.kubernetes.executor.useDriverPodIP": "true",
         "spark.kubernetes.namespace": str(job.metadata.namespace),
     }
 
 
-def _executors(work: SparkWork) -> dict[str, str]:
-    given: dict[str, Any] = {
-        "spark.executor.instances": work.executor.instances,
-        "spark.executor.cores": work.executor.cores,
-        "spark.executor.memory": work.executor.memory,
-    }
-    found = {key: str(value) for key, value in given.items() if value is not None}
-    pods = work.kubernetes.executor if work.kubernetes is not None else None
-    if pods is not None:
-        for kind, values in (
-            ("label", pods.labels), ("annotation", pods.annotations), ("node.selector", pods.node_selector),
-        ):  # fmt: skip
-            found |= {f"spark.kubernetes.executor.{kind}.{key}": _literal(value) for key, value in values.items()}
-    return found
-
-
-def _environment(work: SparkWork) -> Iterator[Object]:
+def _environment(work: SparkWork, wishes: Wishes) -> Iterator[Object]:
     for variable in work.env:
         if variable.value_from is None:
             yield {"name": variable.name, "value": _literal(variable.value or "")}
         else:
             ref = variable.value_from.secret_key_ref
-            yield {"name": variable.name, "valueFrom": {"secretKeyRef": {"name": ref.name, "key": ref.key}}}
+            yield _from_secret(variable.name, ref.name, ref.key)
+    taken = {variable.name for variable in work.env}
+    for name, value in sorted(wishes.env.items()):
+        if name not in taken:
+            yield {"name": name, "value": _literal(value)}
+    for name, (secret, key) in sorted(wishes.secret_env.items()):
+        if name not in taken:
+            yield _from_secret(name, secret, key)
+
+
+def _from_secret(name: str, secret: str, key: str) -> Object:
+    return {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
+
+
+def _secrets(wishes: Wishes) -> Iterator[Object]:
+    for secret in wishes.secrets:
+        yield {"name": _volume_of(secret), "secret": {"secretName": secret}}
+
+
+def _volume_of(secret: str) -> str:
+    """As Spark itself names it."""
+    return f"{secret}-volume"
+
+
+def _shown() -> Object:
+    """The executors' template as a file."""
+    field = {"fieldPath": f"metadata.annotations['{TEMPLATE}']"}
+    return {"name": OURS, "downwardAPI": {"items": [{"path": "executor.json", "fieldRef": field}]}}
 
 
 def _literal(text: str) -> str:

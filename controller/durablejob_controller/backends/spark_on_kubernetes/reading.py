@@ -1,28 +1,40 @@
 """What a driver's Pod says of the run; pure.
 
 Facts, seen on Kubernetes 1.34 with Spark 4.3: a Pod that is deleted has a deletionTimestamp that lies its grace period
-after the request; one that never had a node keeps phase Pending, without container statuses; the annotation
-spark.exit-exception is the stack trace of what ended the driver, if Spark itself saw it.
+after the request; one that never had a node keeps phase Pending, and can get none any more; the annotation
+spark.exit-exception is the stack trace of what ended the driver, if Spark itself saw it (4.1 and newer).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from durablejob_controller.backends.contract import Phase, Run, Verdict
+from durablejob_controller.backends.kubernetes_objects import pods
 from durablejob_controller.backends.kubernetes_objects.objects import Object, is_held
 from durablejob_controller.backends.spark_on_kubernetes.manifest import CONTAINER, is_inert
 
 EXCEPTION = "spark.exit-exception"
 """Annotation that Spark 4.1 and newer leave on the driver's Pod."""
 _EXCERPT = 480
+_LOADING = 101
+"""With this, spark-submit ends when it cannot load what it is to run."""
+_PYTHONS = "org.apache.spark.SparkUserAppException"
+"""A Python program has ended with another exit code than 0: which, and no more."""
+_CHATTER = re.compile(r"\d\d/\d\d/\d\d \d\d:\d\d:\d\d (TRACE|DEBUG|INFO|WARN) ")
+"""Spark's own lines about itself, by its default log4j2 pattern: they come after what the program said last."""
 
 
-def run_of(pod: Object, tail: str | None = None) -> Run:
-    """The run that this Pod is; ``tail``: the last lines of its log."""
-    meta, status = pod["metadata"], pod.get("status") or {}
+def run_of(pod: Object, start_deadline: int, url: str | None = None, tail: str | None = None) -> Run:
+    """The run that this Pod is.
+
+    ``start_deadline``: seconds that it may need to start on its node. ``url``: of its UI, while it runs. ``tail``: the
+    last lines of its log.
+    """
+    meta, phase = pod["metadata"], pods.phase(pod)
     facts: dict[str, Any] = {
         "id": meta["uid"],
         "namespace": meta["namespace"],
@@ -31,29 +43,37 @@ def run_of(pod: Object, tail: str | None = None) -> Run:
     }
     if is_inert(pod):
         return Run(phase=Phase.INERT, **facts)
-    phase, end = status.get("phase"), _end(pod)
-    if _ended_by_deletion(pod, end):
-        words = "the driver's Pod was deleted before it had ended"
-        return Run(phase=Phase.ENDED, verdict=Verdict.DELETED, message=words, **facts)
     if phase == "Succeeded":
         return Run(phase=Phase.ENDED, verdict=Verdict.SUCCEEDED, exit_code=0, **facts)
+    taken = pods.disruption(pod)
+    if _ended_by_deletion(pod):
+        words = "the driver's Pod was deleted before it had ended"
+        if taken is not None:
+            said: dict[str, Any] = {"reason": taken.reason, "message": f"{words}: {taken.message}"}
+            return Run(phase=Phase.ENDED, verdict=Verdict.FAILED, **said, **facts)
+        return Run(phase=Phase.ENDED, verdict=Verdict.DELETED, message=words, **facts)
     if phase == "Failed":
-        return Run(phase=Phase.ENDED, verdict=Verdict.FAILED, **_failure(pod, end, tail), **facts)
-    if phase == "Running":
-        return Run(phase=Phase.RUNNING, **facts)
-    reason, message = _waiting(status)
-    return Run(phase=Phase.QUEUED, reason=reason, message=message, **facts)
+        return Run(phase=Phase.ENDED, verdict=Verdict.FAILED, **_failure(pod, tail), **facts)
+    if phase != "Pending":  # Running; Unknown: its node is silent
+        return Run(phase=Phase.RUNNING, tracking_url=url, **facts)
+    hindered = pods.obstacle(pod)
+    return Run(
+        phase=Phase.QUEUED,
+        reason=hindered.reason if hindered else None,
+        message=hindered.message if hindered else None,
+        expires=pods.expires(pod, start_deadline),
+        **facts,
+    )
 
 
 def has_failed(pod: Object) -> bool:
     """It has failed of itself, and is not released: its log says why."""
-    end = _end(pod)
-    return (
-        (pod.get("status") or {}).get("phase") == "Failed"
-        and bool(end)
-        and is_held(pod)
-        and (not _ended_by_deletion(pod, end))
-    )
+    return pods.phase(pod) == "Failed" and bool(_end(pod)) and is_held(pod) and not _ended_by_deletion(pod)
+
+
+def is_worth_telling(line: str) -> bool:
+    """Whether a line of a log is more than Spark's own chatter."""
+    return _CHATTER.match(line) is None
 
 
 def _end(pod: Object) -> Mapping[str, Any]:
@@ -65,50 +85,44 @@ def _end(pod: Object) -> Mapping[str, Any]:
     return {}
 
 
-def _ended_by_deletion(pod: Object, end: Mapping[str, Any]) -> bool:
+def _ended_by_deletion(pod: Object) -> bool:
     """It is over, and ended after somebody had asked for its deletion."""
-    meta, status = pod["metadata"], pod.get("status") or {}
+    meta = pod["metadata"]
     if not meta.get("deletionTimestamp"):
         return False
-    if status.get("phase") in ("Pending", None):
-        return not status.get("containerStatuses") or not status.get("hostIP")
-    if status.get("phase") not in ("Failed", "Succeeded"):
+    if pods.phase(pod) == "Pending":
+        return not pod["spec"].get("nodeName")  # no Pod that is being deleted is given a node
+    if pods.phase(pod) != "Failed":
         return False
-    if not end:
-        return status.get("phase") == "Failed"
+    finished = _end(pod).get("finishedAt")
+    if not finished:
+        return True  # it never began, or its node is gone
     grace = timedelta(seconds=int(meta.get("deletionGracePeriodSeconds") or 0))
     asked = datetime.fromisoformat(str(meta["deletionTimestamp"])) - grace
     # Whole seconds: a program that fails in the second in which it is deleted counts as deleted.
-    return status["phase"] == "Failed" and datetime.fromisoformat(str(end["finishedAt"])) >= asked
+    return datetime.fromisoformat(str(finished)) >= asked
 
 
-def _failure(pod: Object, end: Mapping[str, Any], tail: str | None) -> dict[str, Any]:
-    status = pod.get("status") or {}
-    why = str(status.get("reason") or end.get("reason") or "Error")
+def _failure(pod: Object, tail: str | None) -> dict[str, Any]:
+    end, taken = _end(pod), pods.disruption(pod)
+    why = pods.reason(pod) or (taken.reason if taken else None) or str(end.get("reason") or "Error")
     code = end.get("exitCode")
     words = f"the driver ended with exit code {code} ({why})" if code is not None else f"the driver's Pod: {why}"
-    thrown = str((pod["metadata"].get("annotations") or {}).get(EXCEPTION) or "").strip()
-    said = thrown or str(end.get("message") or "").strip()
-    if said:
-        words += f": {said[:_EXCERPT]}" if thrown else f": …{said[-_EXCERPT:]}"
-    elif status.get("message"):
-        words += f": {status['message'][:_EXCERPT]}"
+    thrown = str((pod["metadata"].get("annotations") or {}).get(EXCEPTION) or "")
+    said = _without_frames(thrown) or str(end.get("message") or "").strip()
+    message = (pod.get("status") or {}).get("message")
+    if said and not (tail and said.startswith(_PYTHONS)):
+        words += f": {said[:_EXCERPT]}"
+    elif message:
+        words += f": {message[:_EXCERPT]}"
+    elif code == _LOADING:
+        words += ", as Spark does when the application's class or file is not there"
     if tail:
         words += f". Its last lines:\n{tail}"
     return {"reason": None if why == "Error" else why[:128], "message": words, "exit_code": code}
 
 
-def _waiting(status: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """What hinders it: the cluster's word for it, and in words."""
-    for container in status.get("containerStatuses") or ():
-        why = (container.get("state") or {}).get("waiting") or {}
-        reason = why.get("reason")
-        if reason not in (None, "ContainerCreating", "PodInitializing"):
-            # A kubelet says one and the other in turns, once for each try.
-            known = "ImagePullBackOff" if reason == "ErrImagePull" else reason
-            return str(known)[:128], f"{reason}: {why.get('message') or container['name']}"[:512]
-    for condition in status.get("conditions") or ():
-        if (condition["type"], condition["status"]) == ("PodScheduled", "False"):
-            reason = str(condition.get("reason") or "Unschedulable")
-            return reason[:128], f"{reason}: {condition.get('message')}"[:512]
-    return None, None
+def _without_frames(trace: str) -> str:
+    """The exceptions of a stack trace, without the places."""
+    lines = (line.strip() for line in trace.splitlines())
+    return "\n".join(line for line in lines if line and not line.startswith(("at ", "... ")))

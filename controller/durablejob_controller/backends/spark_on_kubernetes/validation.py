@@ -3,35 +3,40 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
+from durablejob_api import GROUP
 from durablejob_api.backend import JobBackendSpec
 from durablejob_api.job import DurableJob
 from durablejob_api.spec import SparkWork
-from durablejob_controller.backends.spark_on_kubernetes import conf as settings
-from durablejob_controller.backends.spark_on_kubernetes.manifest import conf_of, image_of, spark_work
+from durablejob_controller.backends.spark_on_kubernetes.conf import Wishes, complete, typed, why_refused
+from durablejob_controller.backends.spark_on_kubernetes.manifest import FOLDER, OURS, spark_work
 from durablejob_controller.errors import InvalidBackend, InvalidWork
 
 _NAME = re.compile(r"spark\.[\w.\-/]+")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
-_ENVIRONMENT = re.compile(r"SPARK_(?!USER$).*|JAVA_HOME")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SPARKS = re.compile(r"SPARK_(?!USER$).*|JAVA_HOME")
 """What Spark's entrypoint reads."""
 
 
 def validate(job: DurableJob, spec: JobBackendSpec) -> None:
     """Raise ``InvalidWork`` when this work can never run here."""
     work = spark_work(job)
-    if image_of(work, spec) is None:
+    wishes = Wishes(complete(work, spec))
+    if wishes.image is None:
         raise InvalidWork("InvalidSpec", "spark.kubernetes.image", "missing, and the backend names no default")
     _check_files(work, spec)
     for name in work.conf:
-        if why := _wrong(name):
+        if why := _wrong(name, work.conf):
             raise InvalidWork("ForbiddenConf", f"spark.conf[{name}]", f"may not be set: {why}")
-    _check_executors(work)
-    for position, variable in enumerate(work.env):
-        if _ENVIRONMENT.fullmatch(variable.name):
-            raise InvalidWork("ForbiddenEnvironment", f"spark.env[{position}]", f"{variable.name} is Spark's own")
+    for name in sorted(typed(work).keys() & work.conf.keys()):
+        raise InvalidWork("ConflictingSettings", f"spark.conf[{name}]", "is set by a field of spec.spark too")
+    _check_typed(work)
+    _check_environment(work)
+    _check_volumes(work)
     try:
-        settings.driver_memory(work.driver.memory, conf_of(work, spec), python=work.is_python)
+        wishes.memory(work.driver.memory, python=work.is_python)
     except ValueError as error:
         raise InvalidWork("InvalidSpec", "spark.driver.memory", str(error)) from None
 
@@ -39,14 +44,40 @@ def validate(job: DurableJob, spec: JobBackendSpec) -> None:
 def validate_defaults(spec: JobBackendSpec) -> None:
     """Raise ``InvalidBackend`` for defaults that cannot work on any job."""
     for name in spec.defaults.spark_conf:
-        if why := _wrong(name):
+        if why := _wrong(name, spec.defaults.spark_conf):
             raise InvalidBackend(f"spec.defaults.sparkConf[{name}]: not possible here: {why}")
 
 
-def _wrong(name: str) -> str | None:
+def _wrong(name: str, conf: Mapping[str, str]) -> str | None:
     if not _NAME.fullmatch(name):
         return "is not a name of a setting of Spark"
-    return settings.why_refused(name)
+    if why := why_refused(name):
+        return why
+    one = Wishes({name: conf[name]})
+    if any(key.startswith(f"{GROUP}/") for key in [*one.labels, *one.annotations]):
+        return f"labels and annotations of {GROUP} are durablejob's own"
+    for variable in [*one.env, *one.secret_env]:
+        if not _VARIABLE.fullmatch(variable) or _SPARKS.fullmatch(variable):
+            return f"{variable} is no variable of yours"
+    if any(not secret or not key for secret, key in one.secret_env.values()):
+        return "must be the name of a Secret and a key in it, with a colon between"
+    return None
+
+
+def _check_typed(work: SparkWork) -> None:
+    """Names that the typed settings bring, which are conf's keys from here on."""
+    own = work.kubernetes
+    if own is None:
+        return
+    for field, names in (("labels", own.driver.labels), ("annotations", own.driver.annotations)):
+        for name in names:
+            if name.startswith(f"{GROUP}/"):
+                words = f"labels and annotations of {GROUP} are durablejob's own"
+                raise InvalidWork("InvalidSpec", f"spark.kubernetes.driver.{field}[{name}]", words)
+    for name in own.executor.secret_env:
+        if not _VARIABLE.fullmatch(name) or _SPARKS.fullmatch(name):
+            field = f"spark.kubernetes.executor.secretEnv[{name}]"
+            raise InvalidWork("ForbiddenEnvironment", field, f"{name} is no variable of yours")
 
 
 def _check_files(work: SparkWork, spec: JobBackendSpec) -> None:
@@ -68,11 +99,21 @@ def _check_files(work: SparkWork, spec: JobBackendSpec) -> None:
                 raise InvalidWork("NotSupported", field, "commas and spaces cannot be passed to Spark in a URI")
 
 
-def _check_executors(work: SparkWork) -> None:
-    for part in ("memory", "cores", "instances"):
-        name = f"spark.executor.{part}"
-        if name in work.conf and getattr(work.executor, part) is not None:
-            raise InvalidWork("ConflictingSettings", f"spark.conf[{name}]", f"spark.executor.{part} is set too")
-    if work.kubernetes is not None and work.kubernetes.executor.priority_class_name is not None:
-        field = "spark.kubernetes.executor.priorityClassName"
-        raise InvalidWork("NotSupported", field, "Spark has no setting for it but a pod template")
+def _check_environment(work: SparkWork) -> None:
+    wishes = Wishes(work.conf)
+    for position, variable in enumerate(work.env):
+        if _SPARKS.fullmatch(variable.name):
+            raise InvalidWork("ForbiddenEnvironment", f"spark.env[{position}]", f"{variable.name} is Spark's own")
+        if variable.name in wishes.env or variable.name in wishes.secret_env:
+            words = f"{variable.name} is set in spark.conf too"
+            raise InvalidWork("ConflictingSettings", f"spark.env[{position}]", words)
+
+
+def _check_volumes(work: SparkWork) -> None:
+    volumes = work.kubernetes.volumes if work.kubernetes is not None else ()
+    for position, volume in enumerate(volumes):
+        field = f"spark.kubernetes.volumes[{position}]"
+        if volume.name == OURS or volume.name in {other.name for other in volumes[:position]}:
+            raise InvalidWork("InvalidSpec", f"{field}.name", f"{volume.name} is taken: give it another name")
+        if volume.mount_path.rstrip("/") == FOLDER:
+            raise InvalidWork("InvalidSpec", f"{field}.mountPath", f"{FOLDER} is taken: mount it elsewhere")
