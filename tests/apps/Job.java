@@ -16,15 +16,21 @@ public final class Job {
         String how = args[2];
         double seconds = Double.parseDouble(args[3]);
         note(args[0], name);
-        if (how.equals("count")) {
+        if (how.startsWith("count")) { // and then, with its executors still there, what comes after the plus
             try (SparkSession spark = SparkSession.builder().getOrCreate()) {
                 long even = spark.range(1000).filter("id % 2 = 0").count();
                 System.out.println("even numbers: " + even);
                 if (even != 500) {
                     throw new IllegalStateException("counted " + even);
                 }
+                end(how.substring(how.indexOf('+') + 1), seconds);
             }
+        } else {
+            end(how, seconds);
         }
+    }
+
+    private static void end(String how, double seconds) throws Exception {
         Thread.sleep((long) (seconds * 1000));
         if (how.equals("throw")) {
             throw new IllegalArgumentException("boom from main");

@@ -18,7 +18,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "another token by conf": (
         {"conf": {"spark.kubernetes.authenticate.driver.mounted.oauthTokenFile": "/x"}}, "their service account"),
     "a pod template": ({"conf": {"spark.kubernetes.executor.podTemplateFile": "/x"}}, "podTemplateFile"),
-    "a pod template of the driver": ({"conf": {"spark.kubernetes.driver.podTemplateFile": "/x"}}, "does not read it"),
+    "one of the driver": ({"conf": {"spark.kubernetes.driver.podTemplateFile": "/x"}}, "does not read it"),
     "a volume in Spark's words": (
         {"conf": {"spark.kubernetes.driver.volumes.hostPath.a.mount.path": "/x"}}, "kubernetes.volumes"),
     "our labels": ({"kubernetes": {"driver": {"labels": {"durablejob.io/attempt-key": "x"}}}}, "durablejob's own"),
@@ -33,7 +33,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"kubernetes": {"volumes": [
             {"name": "a", "mountPath": "/a", "emptyDir": "1Gi"}, {"name": "a", "mountPath": "/b", "emptyDir": "1Gi"}]}},
         "taken"),
-    "our volume": ({"kubernetes": {"volumes": [{"name": "durablejob", "mountPath": "/a", "emptyDir": "1Gi"}]}}, "taken"),
+    "our volume": ({"kubernetes": {"volumes": [{"name": "durablejob", "mountPath": "/a", "secret": "a"}]}}, "taken"),
     "our folder": ({"kubernetes": {"volumes": [{"name": "a", "mountPath": "/etc/durablejob", "emptyDir": "1Gi"}]}},
         "taken"),
     "twice the same label": (

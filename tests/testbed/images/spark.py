@@ -29,8 +29,8 @@ USELESS = (
 """JARs that begin so: half of Spark's size. (icu4j looks useless too, and PySpark's workers need it.)"""
 
 
-def build(applications: Mapping[str, Path]) -> Image:
-    """Return the image with these files, by their names below /opt/app.
+def build(applications: Mapping[str, Path], version: str = distribution.VERSION) -> Image:
+    """Return the image of this version of Spark with these files, by their names below /opt/app.
 
     Raises:
         TestbedError: it cannot be built.
@@ -38,10 +38,10 @@ def build(applications: Mapping[str, Path]) -> Image:
     """
     content = [part for name, path in sorted(applications.items()) for part in (name, path.read_bytes())]
     recipe = [Path(__file__).read_bytes(), ENTRYPOINT.read_bytes(), Path(oci.__file__).read_bytes()]
-    key = cache.key(distribution.VERSION, Path(debian.__file__).read_bytes(), *recipe, *content)
+    key = cache.key(version, Path(debian.__file__).read_bytes(), *recipe, *content)
 
     def make(target: Path) -> None:
-        say("building the Spark image: once for these applications")
+        say(f"building the image of Spark {version}: once for these applications")
         base = debian.root(*PACKAGES)
         top = target / "top"
         _people(top)
@@ -52,17 +52,22 @@ def build(applications: Mapping[str, Path]) -> Image:
             shutil.copyfile(path, place)
         env = {"JAVA_HOME": f"/{_java_home(base)}", "SPARK_HOME": "/opt/spark"}
         settings = oci.Settings(["/opt/entrypoint.sh"], env, "185:185", "/opt/spark/work-dir")
-        oci.write(target / "image.tar", NAME, [base, _spark(), top], settings)
+        oci.write(target / "image.tar", name_of(version), [base, _spark(version), top], settings)
         shutil.rmtree(top)
 
-    return Image(NAME, cache.made(f"image-spark-{key}", make) / "image.tar")
+    return Image(name_of(version), cache.made(f"image-spark-{key}", make) / "image.tar")
 
 
-def _spark() -> Path:
+def name_of(version: str) -> str:
+    """Name of the image of this version of Spark."""
+    return NAME if version == distribution.VERSION else f"{NAME.partition(':')[0]}:{version}"
+
+
+def _spark(version: str) -> Path:
     """The part of Spark's distribution that is needed, as /opt/spark of a layer."""
 
     def make(target: Path) -> None:
-        source, home = distribution.build(), target / "layer/opt/spark"
+        source, home = distribution.build(version), target / "layer/opt/spark"
         home.mkdir(parents=True)
         for folder in ("bin", "jars", "python/lib"):
             useless = shutil.ignore_patterns(*(f"{prefix}*" for prefix in USELESS))
@@ -71,7 +76,7 @@ def _spark() -> Path:
         for program in [home.parent / "entrypoint.sh", *(home / "bin").iterdir()]:
             program.chmod(0o755)
 
-    key = cache.key(distribution.VERSION, *USELESS, ENTRYPOINT.read_bytes())
+    key = cache.key(version, *USELESS, ENTRYPOINT.read_bytes())
     return cache.made(f"image-layer-spark-{key}", make) / "layer"
 
 
