@@ -144,7 +144,8 @@ class YarnBackend(ApiModel):
     spark: YarnSpark | None = Field(default=None, description="What Spark applications need; absent: none may run.")
 
 
-HostTemplate = Annotated[str, Field(max_length=253, pattern=r"^([a-z0-9.-]|\{name\}|\{namespace\})*\{name\}.*$")]
+_PART = r"([a-z0-9.-]|\{name\}|\{namespace\})*"
+HostTemplate = Annotated[str, Field(max_length=253, pattern=rf"^{_PART}\{{name\}}{_PART}$")]
 """A host name with ``{name}`` in it, and perhaps ``{namespace}``."""
 
 

@@ -415,8 +415,8 @@ def test_driver_and_executors_get_what_was_asked_for_and_its_ui_is_reached(here:
             with pytest.raises(TestbedError):
                 desk.cluster.kubectl(*token)
     url = desk.get(name)["status"]["trackingURL"]
-    assert url == f"http://{driver(desk, name)}-ui.default.svc:4040"
-    service = f"service/{driver(desk, name)}-ui"
+    service = f"service/dj-ui-{found[-1]['metadata']['uid']}"
+    assert url == f"http://{service.removeprefix('service/')}.default.svc:4040"
     address = desk.cluster.kubectl("-n", "default", "get", service, "-o", "jsonpath={.spec.clusterIP}")
     page = here.run("busybox", "wget", "-q", "-O", "-", f"http://{address}:4040/jobs/")
     assert "Spark Jobs" in page

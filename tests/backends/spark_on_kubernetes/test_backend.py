@@ -9,7 +9,7 @@ from durablejob_controller.backends.contract import Backend, Deferred, Offer, Re
 from durablejob_controller.backends.kubernetes import plugin
 from durablejob_controller.backends.kubernetes_objects.objects import HOLD, RELEASED
 from durablejob_controller.backends.surroundings import Surroundings
-from durablejob_controller.errors import BackendUnavailable, Forbidden, InvalidBackend, InvalidWork
+from durablejob_controller.errors import Forbidden, InvalidBackend, InvalidWork
 from tests.backends.kubernetes_job import works as job_works
 from tests.backends.spark_on_kubernetes import works
 from tests.backends.spark_on_kubernetes.scripted_pods import ScriptedPods
@@ -97,8 +97,8 @@ async def test_its_ui_is_led_to_from_before_it_starts_until_it_has_ended() -> No
     backend = make(cluster, SHOWN)
     submission = await job_works.reserve(SPARK, backend)
     assert await backend.reserve(SPARK, works.KEY) == await backend.reserve(SPARK, works.KEY)
-    service, ingress = cluster.beside[f"services/{NAME}-ui"], cluster.beside[f"ingresses/{NAME}-ui"]
     uid = cluster.pods[NAME]["metadata"]["uid"]
+    service, ingress = cluster.beside[f"services/dj-ui-{uid}"], cluster.beside[f"ingresses/dj-ui-{uid}"]
     for one in (service, ingress):
         assert one["metadata"]["ownerReferences"] == [{"apiVersion": "v1", "kind": "Pod", "name": NAME, "uid": uid}]
     labels = cluster.pods[NAME]["metadata"]["labels"]
@@ -119,15 +119,15 @@ async def test_without_a_ui_nothing_is_made_beside_it() -> None:
     assert set(cluster.pods) == {NAME}
 
 
-async def test_a_service_of_an_earlier_pod_is_not_taken_for_ours() -> None:
+async def test_a_pod_that_is_made_anew_has_a_service_of_its_own() -> None:
     cluster = ScriptedPods()
     backend = make(cluster, SHOWN)
     await backend.reserve(SPARK, works.KEY)
     cluster.pods.clear()
-    with pytest.raises(BackendUnavailable, match="goes with it"):
-        await backend.reserve(SPARK, works.KEY)
-    cluster.beside.clear()  # the garbage collector
-    assert isinstance(await backend.reserve(SPARK, works.KEY), Offer)
+    offer = await backend.reserve(SPARK, works.KEY)
+    assert isinstance(offer, Offer)
+    service = cluster.beside[f"services/dj-ui-{offer.object_uid}"]
+    assert service["metadata"]["ownerReferences"][0]["uid"] == offer.object_uid
 
 
 QUOTA = 'pods "dj-x" is forbidden: exceeded quota: few, requested: pods=1, used: pods=5, limited: pods=5'

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from durablejob_api.backend import JobBackendSpec
+from durablejob_api.backend import JobBackendSpec, SparkUI
 from durablejob_controller.backends.kubernetes_objects.objects import HASH, KEY, OWNER
-from durablejob_controller.backends.spark_on_kubernetes import manifest
+from durablejob_controller.backends.spark_on_kubernetes import manifest, ui
 from durablejob_controller.backends.spark_on_kubernetes.conf import Wishes, mebibytes
-from durablejob_controller.backends.spark_on_kubernetes.names import TEMPLATE, TRACKING
+from durablejob_controller.backends.spark_on_kubernetes.names import TEMPLATE
 from tests.backends.spark_on_kubernetes import works
 
 Object = dict[str, Any]
@@ -237,21 +237,19 @@ def test_dynamic_allocation_tracks_shuffles_where_nothing_else_is_said() -> None
     assert "spark.dynamicAllocation.shuffleTracking.enabled" not in conf()
 
 
-def test_where_its_ui_is_stands_on_it() -> None:
-    def url(ui: Object, **conf: str) -> str | None:
-        spec = {"kubernetes": {"spark": {"image": "i", "ui": ui}}}
-        made = manifest.body(works.job(conf=conf), works.KEY, JobBackendSpec.model_validate(spec))
-        found: str | None = made["metadata"]["annotations"].get(TRACKING)
-        return found
+def test_where_its_ui_is() -> None:
+    def url(given: Object, **conf: str) -> str | None:
+        made = pod(conf=conf)
+        made["metadata"]["uid"] = "u1"
+        return ui.url_of(SparkUI.model_validate(given), made)
 
-    assert url({}) == f"http://{NAME}-ui.data.svc:4040"
-    assert url({}, **{"spark.ui.port": "4050"}) == f"http://{NAME}-ui.data.svc:4050"
+    assert url({}) == "http://dj-ui-u1.data.svc:4040"
+    assert url({}, **{"spark.ui.port": "4050"}) == "http://dj-ui-u1.data.svc:4050"
     ingress: Object = {"host": "{name}.{namespace}.example.invalid"}
     assert url({"ingress": ingress}) == f"http://{NAME}.data.example.invalid/"
     assert url({"ingress": {**ingress, "tlsSecretName": "cert"}}) == f"https://{NAME}.data.example.invalid/"
     assert url({}, **{"spark.ui.enabled": "false"}) is None
     assert url({}, **{"spark.ui.port": "0"}) is None
-    assert TRACKING not in pod()["metadata"]["annotations"]
 
 
 @pytest.mark.parametrize(

@@ -160,12 +160,7 @@ class KubernetesObjects:
         try:
             await self._calls.send("POST", path, params={"fieldValidation": "Strict"}, body=companion.body)
         except Conflict:
-            found = await self._calls.get(path_of(companion.collection, meta["namespace"], meta["name"]))
-            owners = (found["metadata"].get("ownerReferences") or ()) if found is not None else ()
-            if any(owner.get("uid") == made["metadata"]["uid"] for owner in owners):
-                return None
-            what = f"the {companion.body['kind']} {meta['name']}"
-            raise BackendUnavailable(f"{what} belongs to something that is no more, and goes with it") from None
+            return None  # it is there: its name holds this object's uid
         except (Refused, Forbidden) as error:
             if (deferred := _deferred(error)) is not None:
                 return deferred

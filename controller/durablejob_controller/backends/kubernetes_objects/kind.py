@@ -16,7 +16,10 @@ Right = tuple[str, str, str]
 
 
 class Companion(NamedTuple):
-    """Something that is made beside an object, is owned by it, and has no effect of its own."""
+    """Something that is made beside an object, is owned by it, and has no effect of its own.
+
+    Its name holds the object's uid: what already has that name is the same.
+    """
 
     collection: str
     body: Object

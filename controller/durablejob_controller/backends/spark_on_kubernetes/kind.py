@@ -13,12 +13,8 @@ from durablejob_controller.backends.kubernetes_objects.kind import Companion, Ri
 from durablejob_controller.backends.kubernetes_objects.objects import Object
 from durablejob_controller.backends.kubernetes_objects.tails import Tails
 from durablejob_controller.backends.spark_on_kubernetes import manifest, reading, ui, validation
-from durablejob_controller.backends.spark_on_kubernetes.conf import Wishes, complete
 from durablejob_controller.backends.spark_on_kubernetes.names import ROLE
 from durablejob_controller.errors import BackendUnavailable, KubernetesError, NotFound
-
-_MADE = ("create", "get", "delete")
-"""What is done with something that is made beside a Pod."""
 
 
 class DriverKind:
@@ -39,9 +35,9 @@ class DriverKind:
     def _rights(self) -> Iterable[Right]:
         yield from (("", "pods", verb) for verb in ("create", "get", "list", "patch", "delete", "deletecollection"))
         if self._ui is not None:
-            yield from (("", "services", verb) for verb in _MADE)
+            yield from (("", "services", verb) for verb in ("create", "delete"))
         if self._ui is not None and self._ui.ingress is not None:
-            yield from (("networking.k8s.io", "ingresses", verb) for verb in _MADE)
+            yield from (("networking.k8s.io", "ingresses", verb) for verb in ("create", "delete"))
 
     def suits(self, job: DurableJob) -> bool:
         return job.spec.spark is not None
@@ -63,8 +59,7 @@ class DriverKind:
 
     def companions(self, job: DurableJob, made: Object) -> Iterable[Companion]:
         """What leads to its UI."""
-        port = Wishes(complete(manifest.spark_work(job), self._spec)).ui_port
-        return ui.companions(self._ui, made, port) if self._ui is not None and port is not None else ()
+        return ui.companions(self._ui, made) if self._ui is not None else ()
 
     async def runs(self, calls: Calls, tails: Tails, namespace: str | None, found: Sequence[Object]) -> list[Run]:
         guilty = {
@@ -74,9 +69,12 @@ class DriverKind:
         }
         lines = await tails.of(guilty, reading.is_worth_telling)
         return [
-            reading.run_of(pod, self._start_deadline, ui.url_of(pod), lines.get(pod["metadata"]["uid"]))
+            reading.run_of(pod, self._start_deadline, self._url(pod), lines.get(pod["metadata"]["uid"]))
             for pod in found
         ]
+
+    def _url(self, pod: Object) -> str | None:
+        return ui.url_of(self._ui, pod) if self._ui is not None else None
 
     def stays(self, found: Object) -> bool:
         """Nothing else removes a Pod that has ended; one that runs on (Orphan) is nobody's."""
@@ -90,9 +88,9 @@ class DriverKind:
         namespace, name = found["metadata"]["namespace"], found["metadata"]["name"]
         selector = {"labelSelector": manifest.executors_of(found)}
         await _delete(calls, path_of(PODS, namespace), f"the executors of {name}", selector)
-        if ui.url_of(found) is not None and self._ui is not None:
+        if self._ui is not None and ui.port_of(found) is not None:
             for collection in ui.collections(self._ui):
-                await _delete(calls, path_of(collection, namespace, ui.called(name)), f"the UI of {name}")
+                await _delete(calls, path_of(collection, namespace, ui.called(found)), f"the UI of {name}")
 
 
 async def _delete(calls: Calls, path: str, what: str, params: dict[str, str] | None = None) -> None:

@@ -17,15 +17,8 @@ from durablejob_api.spec import SparkWork
 from durablejob_api.work import PodVolume, SparkKubernetesSettings
 from durablejob_controller.backends.kubernetes_objects import objects
 from durablejob_controller.backends.kubernetes_objects.objects import HASH, Object, is_owned, name_of
-from durablejob_controller.backends.spark_on_kubernetes import ui
-from durablejob_controller.backends.spark_on_kubernetes.conf import (
-    EXECUTOR_ACCOUNT,
-    Wishes,
-    complete,
-    defaults_of,
-    for_spark,
-)
-from durablejob_controller.backends.spark_on_kubernetes.names import ROLE, SELECTOR, TEMPLATE, TRACKING
+from durablejob_controller.backends.spark_on_kubernetes.conf import EXECUTOR_ACCOUNT, Wishes, complete, for_spark
+from durablejob_controller.backends.spark_on_kubernetes.names import PORT, ROLE, SELECTOR, TEMPLATE
 from durablejob_controller.errors import InvalidWork
 
 GATE = f"{GROUP}/start"
@@ -91,10 +84,6 @@ def _manifest(job: DurableJob, key: str, spec: JobBackendSpec) -> Object:
     metadata["labels"] = {**wishes.labels, **metadata["labels"], ROLE: "driver", SELECTOR: name}
     template = json.dumps(_executor(own, conf.get(EXECUTOR_ACCOUNT)), sort_keys=True)
     metadata["annotations"] = {**wishes.annotations, **metadata["annotations"], TEMPLATE: template}
-    shown, port = defaults_of(spec).ui, wishes.ui_port
-    if shown is not None and port is not None:
-        url = ui.tracking_url(shown, name, str(job.metadata.namespace), port)
-        metadata["annotations"][TRACKING] = url
     pod: Object = {
         "restartPolicy": "Never",
         "schedulingGates": [{"name": GATE}],
@@ -187,6 +176,8 @@ def _container(
         "securityContext": _unprivileged(),
         "volumeMounts": [*mounts, {"name": OURS, "mountPath": FOLDER, "readOnly": True}],
     }
+    if wishes.ui_port is not None:
+        container["ports"] = [{"name": PORT, "containerPort": wishes.ui_port, "protocol": "TCP"}]
     if wishes.pull_policy is not None:
         container["imagePullPolicy"] = wishes.pull_policy
     return container

@@ -1,4 +1,4 @@
-"""Labels and annotations of a driver's Pod."""
+"""Names in a driver's Pod that more than one module knows."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ ROLE, SELECTOR = "spark-role", "spark-app-selector"
 """Labels that Spark gives to executors: their role, and the application's id."""
 TEMPLATE = f"{GROUP}/executor-pod"
 """Annotation: the template of the executors' Pods."""
-TRACKING = f"{GROUP}/tracking-url"
-"""Annotation: where the driver's UI is while it runs."""
+PORT = "ui"
+"""Name of the port of the driver's UI."""

@@ -1,6 +1,6 @@
 """A driver's UI: the Service, and perhaps the Ingress, by which people reach it; pure.
 
-Both are owned by the driver's Pod, and go with it. They are named after it, so whoever makes them makes the same.
+Both are owned by the driver's Pod, go with it, and are named after its uid: what has that name already is the same.
 """
 
 from __future__ import annotations
@@ -10,49 +10,59 @@ from collections.abc import Iterator
 from durablejob_api.backend import SparkIngress, SparkUI
 from durablejob_controller.backends.kubernetes_objects.kind import Companion
 from durablejob_controller.backends.kubernetes_objects.objects import KEY, OWNER, Object
-from durablejob_controller.backends.spark_on_kubernetes.names import ROLE, SELECTOR, TRACKING
+from durablejob_controller.backends.spark_on_kubernetes.names import PORT, ROLE, SELECTOR
 
 SERVICES = "/api/v1{}/services"
 INGRESSES = "/apis/networking.k8s.io/v1{}/ingresses"
 
 
-def url_of(pod: Object) -> str | None:
-    """Where the UI of this driver is, as its Pod itself says."""
-    found = (pod["metadata"].get("annotations") or {}).get(TRACKING)
-    return str(found) if found else None
+def port_of(pod: Object) -> int | None:
+    """Port of the driver's UI, if it has one."""
+    ports = (port for container in pod["spec"]["containers"] for port in container.get("ports") or ())
+    return next((int(port["containerPort"]) for port in ports if port.get("name") == PORT), None)
 
 
-def tracking_url(ui: SparkUI, name: str, namespace: str, port: int) -> str:
-    """Where the UI of the driver of this name will be."""
+def url_of(ui: SparkUI, pod: Object) -> str | None:
+    """Where the UI of this driver is while it runs."""
+    port = port_of(pod)
+    if port is None:
+        return None
     if ui.ingress is None:
-        return f"http://{called(name)}.{namespace}.svc:{port}"
-    return f"{'https' if ui.ingress.tls_secret_name else 'http'}://{host_of(ui.ingress, name, namespace)}/"
+        return f"http://{called(pod)}.{pod['metadata']['namespace']}.svc:{port}"
+    return f"{'https' if ui.ingress.tls_secret_name else 'http'}://{_host(ui.ingress, pod)}/"
 
 
-def host_of(ingress: SparkIngress, name: str, namespace: str) -> str:
-    return ingress.host.replace("{name}", name).replace("{namespace}", namespace)
+def collections(ui: SparkUI) -> tuple[str, ...]:
+    """Where there is something that leads to a UI."""
+    return (SERVICES,) if ui.ingress is None else (SERVICES, INGRESSES)
 
 
-def companions(ui: SparkUI, pod: Object, port: int) -> Iterator[Companion]:
+def called(pod: Object) -> str:
+    """Name of what leads to the UI of this driver."""
+    return f"dj-ui-{pod['metadata']['uid']}"
+
+
+def companions(ui: SparkUI, pod: Object) -> Iterator[Companion]:
     """What is made beside this Pod."""
-    meta = pod["metadata"]
-    name, namespace = meta["name"], meta["namespace"]
-    owner = {"apiVersion": "v1", "kind": "Pod", "name": name, "uid": meta["uid"]}
+    meta, port = pod["metadata"], port_of(pod)
+    if port is None:
+        return
+    owner = {"apiVersion": "v1", "kind": "Pod", "name": meta["name"], "uid": meta["uid"]}
     metadata: Object = {
-        "name": called(name),
-        "namespace": namespace,
+        "name": called(pod),
+        "namespace": meta["namespace"],
         "labels": {label: meta["labels"][label] for label in (KEY, OWNER)},
         "ownerReferences": [owner],
     }
-    served = {"name": "ui", "port": port, "targetPort": port}
-    service = {"selector": {ROLE: "driver", SELECTOR: name}, "ports": [served]}
+    served = {"name": PORT, "port": port, "targetPort": PORT}
+    service = {"selector": {ROLE: "driver", SELECTOR: meta["name"]}, "ports": [served]}
     yield Companion(SERVICES, {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": service})
     if ui.ingress is not None:
-        yield Companion(INGRESSES, _ingress(ui.ingress, metadata, host_of(ui.ingress, name, namespace), port))
+        yield Companion(INGRESSES, _ingress(ui.ingress, metadata, _host(ui.ingress, pod)))
 
 
-def _ingress(given: SparkIngress, metadata: Object, host: str, port: int) -> Object:
-    service = {"service": {"name": metadata["name"], "port": {"number": port}}}
+def _ingress(given: SparkIngress, metadata: Object, host: str) -> Object:
+    service = {"service": {"name": metadata["name"], "port": {"name": PORT}}}
     path = {"path": "/", "pathType": "Prefix", "backend": service}
     spec: Object = {"rules": [{"host": host, "http": {"paths": [path]}}]}
     if given.class_name is not None:
@@ -67,11 +77,6 @@ def _ingress(given: SparkIngress, metadata: Object, host: str, port: int) -> Obj
     }
 
 
-def collections(ui: SparkUI) -> tuple[str, ...]:
-    """Where there is something that leads to a UI."""
-    return (SERVICES,) if ui.ingress is None else (SERVICES, INGRESSES)
-
-
-def called(name: str) -> str:
-    """Name of what leads to the UI of the driver of this name."""
-    return f"{name}-ui"
+def _host(ingress: SparkIngress, pod: Object) -> str:
+    meta = pod["metadata"]
+    return ingress.host.replace("{name}", meta["name"]).replace("{namespace}", meta["namespace"])
