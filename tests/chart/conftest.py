@@ -90,6 +90,7 @@ def installed(audited: kube.Cluster, installer: Helm, node: FakeKubelet) -> Iter
         f"gate.port={gate}", f"gate.url=http://127.0.0.1:{gate}", f"http.port={http}",
         "controller.pollInterval=0.3", "controller.probeInterval=1", "leaderElection.leaseDuration=3",
         "rbac.secrets.names={spark-token,etl}", "rbac.secrets.ownNames={cluster-token}", "rbac.podLogs=true",
+        "rbac.sparkPods=true", "rbac.sparkServices=true", "rbac.sparkIngresses=true",
         f"podAnnotations.{end}=hold",  # else the fake kubelet ends each pod at once, and the next is made
     )  # fmt: skip
     # In a cluster of somebody's own, other tests may have applied the CRDs before.

@@ -241,6 +241,18 @@ def test_without_kubernetes_jobs_there_is_no_right_to_make_any(helm: Helm) -> No
     assert {resource for _, resource, _ in rules(role)}.isdisjoint({"jobs", "pods"})
 
 
+def test_without_sparks_pods_there_is_no_right_to_make_any(helm: Helm) -> None:
+    def granted(*given: str) -> set[tuple[str, str, str]]:
+        return set(rules(only(helm.render(*given), "ClusterRole", "dj-durablejob")))
+
+    plain = granted()
+    assert {verb for _, resource, verb in plain if resource == "pods"} == {"list"}
+    assert {resource for _, resource, _ in plain}.isdisjoint({"services", "ingresses"})
+    assert {resource for _, resource, _ in granted("rbac.sparkServices=true") - plain} == {"services"}
+    assert {resource for _, resource, _ in granted("rbac.sparkIngresses=true") - plain} == {"ingresses"}
+    assert ("", "pods", "deletecollection") in granted("rbac.sparkPods=true", "rbac.kubernetesJobs=false")
+
+
 @pytest.mark.parametrize("values", [MINIMAL, EVERYTHING], ids=["by default", "with everything"])
 def test_nobody_but_the_controller_may_write_a_status(helm: Helm, values: Any) -> None:
     objects = helm.render(values=[values])

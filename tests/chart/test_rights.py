@@ -54,6 +54,12 @@ def spark(name: str, kind: str = "JobBackend") -> Any:
     return {"backendRef": {"kind": kind, "name": name, "type": "SparkStandalone"}, "spark": work}
 
 
+def driver() -> Any:
+    """A driver's pod, which the fake kubelet ends at once."""
+    work = {"mainApplicationFile": "local:///a.jar", "mainClass": "A"}
+    return {"backendRef": {"name": "drivers", "type": "Kubernetes"}, "spark": work}
+
+
 FAKE: Any = {"backendRef": {"name": "fake", "type": "Plugin"}, "plugin": {"parameters": {"seconds": "0"}}}
 
 
@@ -73,6 +79,8 @@ class Town:
         self._backend("spark", {"sparkStandalone": system, "artifactSchemes": ["local"]})
         self._backend("fake", {"plugin": {"name": "fake"}})
         self._backend("here", {"kubernetes": {"failureLogLines": 3}})
+        ui = {"ingress": {"host": "{name}.example.invalid"}}
+        self._backend("drivers", {"kubernetes": {"spark": {"image": "example.invalid/spark:4", "ui": ui}}})
         system = {"masters": masters, "tokenSecretRef": {"name": "cluster-token"}}
         selected = {"namespaceSelector": {"matchLabels": {"town": namespace}}, "clusterID": f"of-{namespace}"}
         spec = {"sparkStandalone": system, "artifactSchemes": ["local"], **selected}
@@ -91,6 +99,7 @@ class Town:
             desk.submit(FAKE): "Succeeded",
             desk.submit(job()): "Succeeded",
             desk.submit(job({END: "fail:3"})): "Failed",
+            desk.submit(driver()): "Succeeded",
             # Refused for good, for which the backend is looked at once more: it is of another type.
             desk.submit({**FAKE, "backendRef": {"name": "spark", "type": "Plugin"}}): "Failed",
             desk.submit(

@@ -41,6 +41,27 @@ calls that the API server saw: none is missing, and none is never used. */ -}}
   resources: [pods]
   verbs: [list] # exit codes, and whether the pods of a deleted Job are gone
 {{- end }}
+{{- if .Values.rbac.sparkPods }}
+- apiGroups: [""]
+  resources: [pods]
+  verbs:
+    - create # a driver, inert
+    - get    # by its name, before it is believed to be absent; before it is let go
+    - list   # once per poll
+    - patch  # activates it; takes the finalizer off
+    - delete # a cancel, a deadline, a deletion
+    - deletecollection # the executors of a driver that has ended
+{{- end }}
+{{- if .Values.rbac.sparkServices }}
+- apiGroups: [""]
+  resources: [services]
+  verbs: [create, delete] # lead to a driver's UI, as long as it runs
+{{- end }}
+{{- if .Values.rbac.sparkIngresses }}
+- apiGroups: [networking.k8s.io]
+  resources: [ingresses]
+  verbs: [create, delete] # the same, from outside
+{{- end }}
 {{- if .Values.rbac.podLogs }}
 - apiGroups: [""]
   resources: [pods/log]
