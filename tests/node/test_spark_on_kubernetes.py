@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from durablejob_api.names import attempt_key
 from tests.e2e.desk import Desk, Object
 from tests.node.conftest import manifest
 from tests.testbed import controller as controllers
@@ -122,14 +123,18 @@ def job(ledger: str) -> Any:
 
 def driver(desk: Desk, name: str) -> str:
     """Name of the driver's Pod."""
-    return f"dj-{desk.get(name)['status']['current']['key']}"
+    return f"dj-{key_of(desk, name)}"
+
+
+def key_of(desk: Desk, name: str) -> str:
+    return attempt_key(desk.get(name)["metadata"]["uid"], 1)
 
 
 def of_app(desk: Desk, name: str, what: str = "pods") -> list[str]:
     """The driver of this job, and its executors; or what else was made for it."""
     label = f"spark-app-selector={driver(desk, name)}"
     if what != "pods":
-        label = f"durablejob.io/attempt-key={desk.get(name)['status']['current']['key']}"
+        label = f"durablejob.io/attempt-key={key_of(desk, name)}"
     return desk.cluster.kubectl("-n", "default", "get", what, "-l", label, "-o", "name").split()
 
 
@@ -193,7 +198,7 @@ def test_nothing_is_left_after_the_durablejob(desk: Desk, job: Any) -> None:
     assert len(of_app(desk, name, "services")) == 1
     assert outcome(desk, name)[0] == "Succeeded"
     eventually(lambda: not of_app(desk, name, "services"), "its Service is there still")
-    pod, key = driver(desk, name), desk.get(name)["status"]["current"]["key"]
+    pod, key = driver(desk, name), key_of(desk, name)
     desk.delete(name)
     desk.cluster.kubectl("-n", "default", "wait", "--for=delete", f"pod/{pod}", "--timeout=30s")
     for label in (f"durablejob.io/attempt-key={key}", f"spark-app-selector={pod}"):
