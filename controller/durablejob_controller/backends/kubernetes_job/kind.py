@@ -30,6 +30,12 @@ class JobKind:
         ("", "pods", "list"),
     )
 
+    assumption = (
+        "the cluster's Job controller makes one pod for a Job (its documentation says that it may sometimes make two), "
+        "of an Indexed Job one for each index; that a Job which somebody suspends once it has begun (Kueue, when it "
+        "preempts) is seen here before it is resumed"
+    )
+
     def __init__(self, start_deadline: int) -> None:
         """``start_deadline``: seconds that pods may need to start on their nodes."""
         self._start_deadline = start_deadline

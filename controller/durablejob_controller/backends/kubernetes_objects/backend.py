@@ -93,7 +93,8 @@ class KubernetesObjects:
     async def probe(self) -> Probe:
         rights = dict.fromkeys(right for kind in self._kinds for right in kind.rights)
         wanted = [*rights, LOG_RIGHT] if self._log_lines else [*rights]
-        return await probe(self._calls, self._namespace, self._cluster_uid, wanted)
+        assumptions = [kind.assumption for kind in self._kinds]
+        return await probe(self._calls, self._namespace, self._cluster_uid, wanted, assumptions)
 
     def _kind(self, job: DurableJob) -> Kind:
         """The kind of object that the job's work becomes; raises ``InvalidWork`` when it is none of ours."""

@@ -38,6 +38,8 @@ class Kind(Protocol):
     """Label selector of those that matter: one list of them is all that a look asks for."""
     rights: Sequence[Right]
     """Of every call that is made for it."""
+    assumption: str
+    """On which one object is one start: "it is assumed that ..."."""
 
     def suits(self, job: DurableJob) -> bool:
         """Whether this is what the job's work becomes."""

@@ -18,8 +18,13 @@ LOG_RIGHT = ("", "pods/log", "get")
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 
-async def probe(calls: Calls, namespace: str | None, incarnation: str, rights: Sequence[Right]) -> Probe:
-    """Ask for the version and for each right; never raises for what is found there."""
+async def probe(
+    calls: Calls, namespace: str | None, incarnation: str, rights: Sequence[Right], assumptions: Sequence[str]
+) -> Probe:
+    """Ask for the version and for each right; never raises for what is found there.
+
+    ``assumptions``: under which one object is one start, in words.
+    """
     try:
         version = str((await calls.send("GET", "/version"))["gitVersion"])
         # One after the other: a hundred backends that are probed at once are load enough for the API server.
@@ -42,10 +47,8 @@ async def probe(calls: Calls, namespace: str | None, incarnation: str, rights: S
         ready=True,
         reason="Ready",
         message=(
-            f"Kubernetes {version}, Jobs {where}. One object is activated once, by its uid. On the assumption that the "
-            "cluster's Job controller makes one pod for it (its documentation says that it may sometimes make two), of "
-            "an Indexed Job one for each index; and that a Job which somebody suspends once it has begun (Kueue, when "
-            "it preempts) is seen here before it is resumed."
+            f"Kubernetes {version}, {where}. One object is activated once, by its uid. It is assumed that "
+            f"{'; that '.join(assumptions)}."
         ),
         guarantee=Guarantee.CONDITIONAL,
         version=version,

@@ -23,6 +23,7 @@ class DriverKind:
     name = "Pod"
     field = "spec.spark"
     collection = PODS
+    assumption = "a kubelet starts a pod that is never restarted (a Spark driver's) once"
     selector = f"{objects.LISTED},{ROLE}=driver"
 
     def __init__(self, spec: JobBackendSpec, here: KubernetesBackend) -> None:
