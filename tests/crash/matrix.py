@@ -8,16 +8,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from tests.crash.cell import Cell, Result
+from tests.crash.drivers import DriverSystem
 from tests.crash.hook import ANY, Crash, How, Moment, Since
 from tests.crash.pairs import pairwise
 from tests.crash.real import RealSparkSystem
-from tests.crash.stories import JOBS, REAL_SPARK, SPARK, YARN
+from tests.crash.stories import DRIVERS, JOBS, REAL_SPARK, SPARK, YARN
 from tests.crash.systems import JobSystem, SparkSystem
 from tests.crash.yarn import YarnSystem
 
 STORIES = {
     SparkSystem.name: SPARK,
     JobSystem.name: JOBS,
+    DriverSystem.name: DRIVERS,
     YarnSystem.name: YARN,
     RealSparkSystem.name: REAL_SPARK,
 }

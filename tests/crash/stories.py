@@ -81,6 +81,19 @@ JOBS = (
     Story("changed meanwhile", "succeed", "Succeeded", "Succeeded", 1, rival="PUT durablejobs/status [Submitting]"),
     Story("its backend changed meanwhile", "succeed", "Succeeded", "Succeeded", 1, rival="PATCH jobbackends"),
 )
+DRIVERS = (
+    Story("success", "succeed", "Succeeded", "Succeeded", 1),
+    Story("failure", "fail", "Failed", "ProgramFailed", 1),
+    Story("deleted by hand", "hold", "Failed", "DeletedExternally", 1, "remove"),
+    Story("lost", "hold", "Lost", "Lost", 1, "strip", When.RUNNING),
+    Story("rejected", "reject", "Failed", "Rejected", 0),
+    Story("cancelled", "hold", "Cancelled", "Cancelled", 1, "cancel", When.RUNNING),
+    Story("cancelled before it runs", "queue", "Cancelled", "Cancelled", 0, "cancel", When.SUBMITTED),
+    Story("deleted", "hold", None, None, 1, "delete"),
+    Story("deleted before it runs", "queue", None, None, 0, "delete", When.ACCEPTED),
+    Story("its time to live is over", "succeed", None, None, 1, ttl=0),
+    Story("changed meanwhile", "succeed", "Succeeded", "Succeeded", 1, rival="PUT durablejobs/status [Submitting]"),
+)
 YARN = (
     Story("success", "succeed", "Succeeded", "Succeeded", 1),
     Story("failure", "fail", "Failed", "ProgramFailed", 1),

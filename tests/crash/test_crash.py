@@ -14,6 +14,7 @@ from tests.crash import matrix, suite
 from tests.crash.bench import Bench
 from tests.crash.calls import KNOWN
 from tests.crash.cell import Cell, Result
+from tests.crash.drivers import DriverSystem
 from tests.crash.stories import SPARK
 from tests.crash.systems import JobSystem, SparkSystem
 from tests.testbed.kube.cluster import Cluster
@@ -31,7 +32,7 @@ def bench(crds: Cluster) -> Iterator[Bench]:
 @pytest.fixture(scope="module")
 def traces(bench: Bench) -> list[Result]:
     """Each story without a crash, twice; the real Spark has its own tests."""
-    return suite.run_all(bench, matrix.traces([SparkSystem.name, JobSystem.name], takes=2))
+    return suite.run_all(bench, matrix.traces([SparkSystem.name, JobSystem.name, DriverSystem.name], takes=2))
 
 
 def told(results: list[Result]) -> str:

@@ -54,8 +54,8 @@ def _wrong(name: str, conf: Mapping[str, str]) -> str | None:
     if why := why_refused(name):
         return why
     one = Wishes({name: conf[name]})
-    if any(key.startswith(f"{GROUP}/") for key in [*one.labels, *one.annotations]):
-        return f"labels and annotations of {GROUP} are durablejob's own"
+    if any(key.startswith(f"{GROUP}/") for key in one.labels):
+        return f"labels of {GROUP} are durablejob's own"
     for variable in [*one.env, *one.secret_env]:
         if not _VARIABLE.fullmatch(variable) or _SPARKS.fullmatch(variable):
             return f"{variable} is no variable of yours"
@@ -69,11 +69,10 @@ def _check_typed(work: SparkWork) -> None:
     own = work.kubernetes
     if own is None:
         return
-    for field, names in (("labels", own.driver.labels), ("annotations", own.driver.annotations)):
-        for name in names:
-            if name.startswith(f"{GROUP}/"):
-                words = f"labels and annotations of {GROUP} are durablejob's own"
-                raise InvalidWork("InvalidSpec", f"spark.kubernetes.driver.{field}[{name}]", words)
+    for name in own.driver.labels:
+        if name.startswith(f"{GROUP}/"):
+            words = f"labels of {GROUP} are durablejob's own"
+            raise InvalidWork("InvalidSpec", f"spark.kubernetes.driver.labels[{name}]", words)
     for name in own.executor.secret_env:
         if not _VARIABLE.fullmatch(name) or _SPARKS.fullmatch(name):
             field = f"spark.kubernetes.executor.secretEnv[{name}]"
