@@ -186,7 +186,11 @@ class KubernetesSpark(ApiModel):
 class KubernetesBackend(ApiModel):
     """This cluster, in the job's own namespace."""
 
-    spark: KubernetesSpark | None = Field(default=None, description="Defaults of Spark applications.")
+    rules: ClassVar[tuple[Rule, ...]] = cel.KUBERNETES
+
+    spark: KubernetesSpark | None = Field(
+        default=None, description="What Spark applications need; absent: none may run. Once given it stays."
+    )
     start_deadline_seconds: Annotated[int, Field(ge=1, le=31_536_000)] = Field(
         default=900,
         description="Seconds that a pod may need to start once it is on a node, to pull its image for instance; then "

@@ -229,6 +229,14 @@ BACKEND = (
     ),
 )
 
+# Without it drivers are not looked for any more: those that run would be Lost.
+KUBERNETES = (
+    Rule(
+        rule="!has(oldSelf.spark) || has(self.spark)",
+        message="spec.kubernetes.spark: cannot be removed, drivers of this backend may run; create another backend",
+    ),
+)
+
 YARN_SPARK = (
     Rule(
         rule="has(self.archive) != has(self.jars)",
