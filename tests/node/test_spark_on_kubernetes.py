@@ -80,7 +80,7 @@ def controller(crds: Cluster, here: Node, desk: Desk, spark_image: Callable[[str
         desk.backend("pods", {"kubernetes": {"spark": {**account, "ui": {}}}})
         desk.backend("telling", {"kubernetes": {"spark": account, "failureLogLines": 4}})
         nowhere = {**account, "image": "lab.local/none:1"}
-        desk.backend("nowhere", {"kubernetes": {"spark": nowhere, "startDeadlineSeconds": 10}})
+        desk.backend("nowhere", {"kubernetes": {"spark": nowhere, "startDeadlineSeconds": 40}})
         yield running
 
 
