@@ -308,6 +308,8 @@ class Reconciler:
 
     async def _secrets(self, entry: Entry) -> Values | Rejected:
         """Missing rights are believed at the fourth time only: an API server that starts up says so at first."""
+        if not self._backend(entry).traits.takes_secrets:
+            return {}
         try:
             return await job_secrets(self._kube, entry.job)
         except Forbidden as error:

@@ -17,7 +17,7 @@ from durablejob_controller.admission import Admission
 from durablejob_controller.backend_entry import Entry
 from durablejob_controller.backend_report import Findings, hold, is_deleting, is_held, kind_of, report
 from durablejob_controller.backends.bounded import Bounded
-from durablejob_controller.backends.contract import Backend, Probe, Traits
+from durablejob_controller.backends.contract import Backend, Probe
 from durablejob_controller.backends.registry import Registry
 from durablejob_controller.backends.surroundings import GateTokens, Surroundings
 from durablejob_controller.credentials import backend_token
@@ -260,7 +260,7 @@ class Sites:
             blocked = reasons.backend_not_ready(name, probe.reason, probe.message)
         traits = backend.traits
         if probe is not None and probe.remembers != traits.remembers:
-            traits = Traits(identity=traits.identity, gated=traits.gated, remembers=probe.remembers)
+            traits = replace(traits, remembers=probe.remembers)
         return Site(
             uid=entry.uid,
             type=entry.resource.spec.type.value if entry.resource else "",

@@ -21,7 +21,8 @@ KUBERNETES = (
     ),
     Bug(
         "the executors of a driver that is left to run are removed", _O + "backend.py",
-        "            if stays:\n                await kind.clear", "            if True:\n                await kind.clear",
+        "            if stays:\n                await kind.clear",
+        "            if True:\n                await kind.clear",
         (_T + "test_backend.py",),
     ),
     Bug(

@@ -69,6 +69,8 @@ class Traits:
     """The program asks the start gate for leave before it runs."""
     remembers: bool = True
     """The system keeps accepted work over its own restarts (recovery on)."""
+    takes_secrets: bool = True
+    """A submission holds the values of the job's Secrets; else the system looks them up by their names."""
 
 
 class Phase(StrEnum):

@@ -69,7 +69,7 @@ Where = tuple[Kind, str, str]
 class KubernetesObjects:
     """Identity.OBJECT: an inert object, activated by its uid; of the kind that suits the work."""
 
-    traits = Traits(Identity.OBJECT, gated=False)
+    traits = Traits(Identity.OBJECT, gated=False, takes_secrets=False)
 
     def __init__(
         self, spec: JobBackendSpec, surroundings: Surroundings, kube: KubernetesApi, kinds: Sequence[Kind]
