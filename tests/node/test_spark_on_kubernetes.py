@@ -429,7 +429,11 @@ def test_driver_and_executors_get_what_was_asked_for_and_its_ui_is_reached(here:
 
 
 def test_executors_come_and_go_by_need(desk: Desk, job: Any) -> None:
-    idle = {"spark.dynamicAllocation.executorIdleTimeout": "3s"}
+    # Without the second, whoever holds a part of a shuffle stays until the driver's garbage collector has forgotten it.
+    idle = {
+        "spark.dynamicAllocation.executorIdleTimeout": "3s",
+        "spark.dynamicAllocation.shuffleTracking.timeout": "3s",
+    }
     spec = job("dynamic", "count", 60, conf=idle, settings={"dynamicAllocation": {"maxExecutors": 2}})
     del spec["spark"]["executor"]["instances"]
     name = desk.submit(spec)
