@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from durablejob_api.backend import JobBackendSpec
-from durablejob_controller.backends.contract import Backend, Deferred, Offer, Rejected
+from durablejob_controller.backends.contract import Backend, Deferred, Offer, Rejected, Verdict
 from durablejob_controller.backends.kubernetes import plugin
 from durablejob_controller.backends.kubernetes_objects.objects import HOLD, RELEASED
+from durablejob_controller.backends.spark_on_kubernetes.manifest import CONTAINER
 from durablejob_controller.backends.surroundings import Surroundings
 from durablejob_controller.errors import Forbidden, InvalidBackend, InvalidWork
 from tests.backends.kubernetes_job import works as job_works
@@ -65,6 +66,20 @@ async def test_one_that_runs_on_belongs_to_nobody() -> None:
     assert driver["metadata"]["finalizers"] == []
     assert cluster.cleared == []  # its executors run on with it
     assert "ownerReferences" not in driver["metadata"]
+
+
+async def test_what_others_have_put_beside_it_ends_with_it() -> None:
+    cluster = ScriptedPods()
+    backend = make(cluster)
+    submission = await job_works.reserve(SPARK, backend)
+    await backend.submit(submission)
+    end = {"terminated": {"exitCode": 0, "reason": "Completed", "finishedAt": "2026-01-01T00:00:00Z"}}
+    beside = {"name": "proxy", "state": {"running": {}}}
+    cluster.pods[NAME]["status"]["containerStatuses"] = [{"name": CONTAINER, "state": end}, beside]
+    ((run,),) = (await backend.observe()).runs.values()
+    assert run.verdict is Verdict.SUCCEEDED
+    await backend.release(SPARK, submission.current)
+    assert cluster.pods == {}
 
 
 async def test_what_is_left_of_a_durablejob_that_is_no_more_is_removed_once_it_has_ended() -> None:

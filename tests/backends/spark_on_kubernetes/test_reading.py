@@ -75,6 +75,9 @@ CASES: dict[str, tuple[Object, Phase | Verdict]] = {
         taken(pod("Succeeded", ended(0), **DELETED), "EvictionByEvictionAPI"),
         Verdict.SUCCEEDED,
     ),
+    "it succeeded, and what others have put beside it runs on": (pod("Running", ended(0)), Verdict.SUCCEEDED),
+    "it failed, and what others have put beside it runs on": (pod("Running", ended(3)), Verdict.FAILED),
+    "it is being deleted, and what is beside it runs on": (pod("Running", ended(143), **DELETED), Phase.RUNNING),
     "its node does not answer": (pod("Unknown", {"running": {}}), Phase.RUNNING),
     "no node would have it": (pod("Failed"), Verdict.FAILED),
 }

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from durablejob_api.backend import JobBackendSpec, KubernetesBackend, KubernetesSpark
 from durablejob_api.job import DurableJob
 from durablejob_controller.backends.contract import Run
-from durablejob_controller.backends.kubernetes_objects import objects
-from durablejob_controller.backends.kubernetes_objects.calls import PODS, Calls, path_of
+from durablejob_controller.backends.kubernetes_objects import objects, pods
+from durablejob_controller.backends.kubernetes_objects.calls import PODS, Calls, delete_options, path_of
 from durablejob_controller.backends.kubernetes_objects.kind import Companion, Right
 from durablejob_controller.backends.kubernetes_objects.objects import Object
 from durablejob_controller.backends.kubernetes_objects.tails import Tails
@@ -84,7 +84,8 @@ class DriverKind:
     async def clear(self, calls: Calls, found: Object) -> None:
         """Its executors: a driver that was killed leaves them, and those that wait for a node would wait for ever.
 
-        And what led to its UI, although that would go with the Pod: it leads nowhere now.
+        And what led to its UI, although that would go with the Pod: it leads nowhere now. And what others have put
+        beside the program, if it runs on.
         """
         namespace, name = found["metadata"]["namespace"], found["metadata"]["name"]
         selector = {"labelSelector": manifest.executors_of(found)}
@@ -93,10 +94,16 @@ class DriverKind:
             for collection in ui.collections(self._ui):
                 await _delete(calls, path_of(collection, namespace, ui.called(found)), f"the UI of {name}")
 
+        if pods.phase(found) == "Running":
+            options = delete_options(found["metadata"]["uid"], propagation="Background")
+            await _delete(calls, path_of(PODS, namespace, name), f"what runs beside {name}", body=options)
 
-async def _delete(calls: Calls, path: str, what: str, params: dict[str, str] | None = None) -> None:
+
+async def _delete(
+    calls: Calls, path: str, what: str, params: dict[str, str] | None = None, body: Object | None = None
+) -> None:
     try:
-        await calls.send("DELETE", path, params=params)
+        await calls.send("DELETE", path, params=params, body=body)
     except NotFound:
         return
     except KubernetesError as error:

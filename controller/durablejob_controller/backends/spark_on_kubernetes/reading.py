@@ -43,6 +43,10 @@ def run_of(pod: Object, start_deadline: int, url: str | None = None, tail: str |
     }
     if is_inert(pod):
         return Run(phase=Phase.INERT, **facts)
+    end = _end(pod)
+    if phase == "Running" and end and not meta.get("deletionTimestamp"):
+        # Somebody has put other containers beside it, which run on: the program has ended, and is never restarted.
+        phase = "Failed" if end["exitCode"] else "Succeeded"
     if phase == "Succeeded":
         return Run(phase=Phase.ENDED, verdict=Verdict.SUCCEEDED, exit_code=0, **facts)
     taken = pods.disruption(pod)
