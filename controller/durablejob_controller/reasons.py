@@ -24,7 +24,7 @@ WAITING_FOR_GATE = Why("WaitingForStart", "The driver is up and asks the start g
 RUNNING = Why("Running", "The program is running.")
 NOT_STARTED = Why(
     "NotStarted",
-    "There was a place for the program, and it has not begun there in time; it was given up before it began.",
+    "There was a place for the program, and it had not begun there in time: it was given up.",
 )
 SUCCEEDED = Why("Succeeded", "The program ended successfully.")
 RETURNED = Why(
