@@ -210,6 +210,8 @@ class KubernetesCase(Case):
 
 
 class KubernetesLaw(Law):
+    SPEC = kubernetes_works.SPEC
+
     @asynccontextmanager
     async def opened(self, behaviour: str = "well") -> AsyncIterator[Case]:
         yield KubernetesCase(behaviour)
@@ -225,7 +227,7 @@ class KubernetesLaw(Law):
             return
         surroundings = replace(SURROUNDINGS, kubernetes=kube, namespace=kubernetes_works.NAMESPACE)
         try:
-            yield kubernetes.make(kubernetes_works.SPEC, surroundings)
+            yield kubernetes.make(self.SPEC, surroundings)
         finally:
             await kube.aclose()  # the backend's client is the controller's
 
@@ -252,7 +254,9 @@ class DriverCase(Case):
         self._cluster.pods.clear()
 
 
-class DriverLaw(Law):
+class DriverLaw(KubernetesLaw):
+    SPEC = driver_works.SPEC
+
     @asynccontextmanager
     async def opened(self, behaviour: str = "well") -> AsyncIterator[Case]:
         yield DriverCase(behaviour)
