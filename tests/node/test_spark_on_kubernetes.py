@@ -31,7 +31,7 @@ QUICK = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"
 
 
 class _Ledger(BaseHTTPRequestHandler):
-    """Writes down whoever calls, and gives out the application."""
+    """Writes down whoever calls."""
 
     book: ClassVar[Path]
     lock: ClassVar[threading.Lock] = threading.Lock()
@@ -41,13 +41,6 @@ class _Ledger(BaseHTTPRequestHandler):
             book.write(self.path.strip("/") + "\n")
         self.send_response(204)
         self.end_headers()
-
-    def do_GET(self) -> None:
-        content = (APPS / "job.py").read_bytes()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
 
     def log_message(self, *_: object) -> None:
         """Nothing."""
@@ -84,7 +77,7 @@ def controller(crds: Cluster, here: Node, desk: Desk, spark_image: Callable[[str
     with controllers.running(crds, "--namespaces", "default", "--poll-interval", "0.5") as running:
         running.wait_leading()
         account: Object = {"image": name, "serviceAccountName": "spark-driver"}
-        desk.backend("pods", {"kubernetes": {"spark": {**account, "ui": {}}}, "artifactSchemes": ["local", "http"]})
+        desk.backend("pods", {"kubernetes": {"spark": {**account, "ui": {}}}})
         desk.backend("telling", {"kubernetes": {"spark": account, "failureLogLines": 4}})
         nowhere = {**account, "image": "lab.local/none:1"}
         desk.backend("nowhere", {"kubernetes": {"spark": nowhere, "startDeadlineSeconds": 40}})
@@ -433,14 +426,6 @@ def test_driver_and_executors_get_what_was_asked_for_and_its_ui_is_reached(here:
     page = here.run("busybox", "wget", "-q", "-O", "-", f"http://{address}:4040/jobs/")
     assert "Spark Jobs" in page
     assert outcome(desk, name)[0] == "Succeeded"
-
-
-def test_a_program_is_fetched_by_its_driver_from_where_it_lies(desk: Desk, job: Any, ledger: str) -> None:
-    spec = job("fetched", "count", python=True)
-    spec["spark"] |= {"mainApplicationFile": f"{ledger}/job.py", "pyFiles": [f"{ledger}/more.py"]}
-    name = desk.submit(spec)
-    assert outcome(desk, name) == ("Succeeded", "Succeeded", 0), message(desk, name)
-    assert desk.starts()["fetched"] == 1
 
 
 def test_executors_come_and_go_by_need(desk: Desk, job: Any) -> None:
