@@ -224,11 +224,14 @@ class Yarn:
             children = await self._hdfs.children(unquote(parts.path).rstrip("/"))
         except Missing as error:
             raise BackendUnavailable(f"backend.yarn.spark.jars: {error}") from error
-        return {
+        found = {
             f"{LIBRARIES}/{one.name}": Resource(f"{home}/{one.name}", one.size, one.modified, visibility="PUBLIC")
             for one in children
             if one.name.endswith(".jar") and not one.folder
         }
+        if not found:
+            raise BackendUnavailable(f"backend.yarn.spark.jars: {jars} holds no JAR")
+        return found
 
     async def submit(self, submission: Submission) -> Answer:
         """POST what was reserved, over the connection on which the ResourceManager has just said that it is active."""
