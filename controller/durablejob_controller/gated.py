@@ -53,6 +53,8 @@ def open_claim(
     else:
         mine = [run for run in seen.runs if run.id == reservation.application_id]
     alive = next((run for run in mine if run.active), None)
+    if any(run.foreign for run in mine) and seen.fresh:
+        return end(job, current, Outcome.FAILED, reasons.ID_TAKEN, now)  # what is ours never gets under this id
     if alive is not None:
         return _queued(job, current, reservation, alive, now)
     if not seen.fresh:
@@ -63,7 +65,7 @@ def open_claim(
         return _new_claim(job, current, site, now, seen, unstarted=False)
     if not seen.confirmed:
         return LookUp(exactly=True)
-    if seen.sighting.incarnation != reservation.incarnation and not site.traits.remembers:
+    if not seen.sighting.remembers:
         return end(job, current, Outcome.FAILED, reasons.FORGOTTEN_BEFORE_START, now)
     if site.body_hash != reservation.body_hash:
         return end(job, current, Outcome.FAILED, reasons.BODY_CHANGED, now)

@@ -108,7 +108,7 @@ class ScriptedBackend:
         fault = self.fault or self.exact_fault
         if fault is not None:
             raise fault
-        return Sighting(self.runs.get(key, ()), self.incarnation, closed=self.closed)
+        return Sighting(self.runs.get(key, ()), self.incarnation, closed=self.closed, remembers=True)
 
     async def kill(self, run: str) -> None:
         self.done.append(f"kill {run}")
