@@ -15,11 +15,13 @@ from durablejob_controller.steps import (
     REPORTED,
     active,
     end,
+    given_up,
     inform,
     is_recorded,
     judge,
     overdue,
     state_of,
+    submit_again,
     unanswered,
     with_detail,
 )
@@ -65,11 +67,18 @@ def open_claim(
         return _new_claim(job, current, site, now, seen, unstarted=False)
     if not seen.confirmed:
         return LookUp(exactly=True)
+    if seen.sighting.ended_cleanly:
+        return end(job, current, Outcome.LOST, reasons.LOST, now)  # it was given leave by a record that is no more
     if not seen.sighting.remembers:
         return end(job, current, Outcome.FAILED, reasons.FORGOTTEN_BEFORE_START, now)
     if site.body_hash != reservation.body_hash:
         return end(job, current, Outcome.FAILED, reasons.BODY_CHANGED, now)
-    return Wait(seen.hold) if seen.hold > 0 else Submit()
+    if seen.sighting.closed:
+        return end(job, current, Outcome.FAILED, reasons.CLOSED_BEFORE_START, now)
+    refusal = given_up(seen)
+    if refusal is not None:
+        return end(job, current, Outcome.FAILED, refusal, now)
+    return submit_again(job, current, seen, now)
 
 
 def stop_unstarted(job: DurableJob, current: Current, now: datetime) -> Record | None:

@@ -17,10 +17,12 @@ from durablejob_controller.steps import (
     active,
     end,
     ended_by_us,
+    given_up,
     is_recorded,
     judge,
     overdue,
     put_down,
+    submit_again,
     unanswered,
 )
 from durablejob_controller.views import (
@@ -32,9 +34,7 @@ from durablejob_controller.views import (
     Release,
     Seen,
     Site,
-    Submit,
     Unguard,
-    Wait,
 )
 
 # --- an inert object ---------------------------------------------------------------------------------
@@ -84,11 +84,12 @@ def _activate(
     if wishes_end(job, current.number) or overdue(job, current, now) or current.cancel_requested_at is not None:
         why = reasons.CANCELLING if wishes_end(job, current.number) else reasons.DEADLINE
         return put_down(job, current, run, why, now)
-    if seen.rejected is not None:
-        return put_down(job, current, run, Why(seen.rejected.reason, seen.rejected.message), now)
+    refusal = given_up(seen)
+    if refusal is not None:
+        return put_down(job, current, run, refusal, now)
     if site.body_hash != reservation.body_hash:
         return put_down(job, current, run, reasons.BODY_CHANGED, now)
-    return Wait(seen.hold) if seen.hold > 0 else Submit()
+    return submit_again(job, current, seen, now)
 
 
 # --- a reserved id, behind a fence -----------------------------------------------------------------------
@@ -155,12 +156,12 @@ def _never_seen_running(
         why = reasons.LOST if refused is None else reasons.REFUSED_COPY
         return _close_then_end(job, current, seen, Outcome.LOST, why, now)
     ours = ended_by_us(job, current, now)
-    if ours is None and seen.rejected is not None:
-        why = Why(seen.rejected.reason, seen.rejected.message)
+    refusal = given_up(seen)
+    if ours is None and refusal is not None:
         if not sighting.closed:  # note it before the fence is closed: the reason outlives this process
             noted = current.model_copy(update={"cancel_requested_at": now})
-            return Record(advanced(job, noted, State.CANCELLING, why, now))
-        ours = Outcome.FAILED, why
+            return Record(advanced(job, noted, State.CANCELLING, refusal, now))
+        ours = Outcome.FAILED, refusal
     if ours is None and site.body_hash != reservation.body_hash:
         ours = Outcome.FAILED, reasons.BODY_CHANGED
     if ours is None and (sighting.closed or refused is not None):
@@ -170,7 +171,7 @@ def _never_seen_running(
             ours = Outcome.FAILED, Why(refused.reason, refused.message or reasons.CLOSED_BEFORE_START.message)
     if ours is not None:
         return _close_then_end(job, current, seen, *ours, now)
-    return Wait(seen.hold) if seen.hold > 0 else Submit()
+    return submit_again(job, current, seen, now)
 
 
 def _close_then_end(

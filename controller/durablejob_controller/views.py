@@ -66,6 +66,10 @@ class Seen:
     doubt: str | None = None
     """What the last submission was answered, if that left it open whether it was accepted; or why the last attempt to
     reserve something has failed."""
+    tries: int = 0
+    """Submissions that this process has sent for this attempt."""
+    trying: float = 0.0
+    """Seconds since the first of them."""
     trouble: str | None = None
     """Why the external system has given no usable answer for a while; None: it answers."""
 

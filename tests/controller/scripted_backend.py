@@ -40,6 +40,11 @@ class ScriptedBackend:
         self.runs: dict[str, tuple[Run, ...]] = {}
         self.incarnation = "life-1"
         self.closed = False
+        self.held = False
+        self.staging: str | None = None
+        """Part of what reserve offers."""
+        self.put_fault: Exception | None = None
+        """Raised by close and release."""
         self.fault: Exception | None = None
         """Raised by observe and look_up."""
         self.exact_fault: Exception | None = None
@@ -85,7 +90,7 @@ class ScriptedBackend:
             raise self.refusal
         if self.refusal is not None:
             return self.refusal
-        return Offer(application_id=f"app-{next(self._serial)}", incarnation=self.incarnation)
+        return Offer(application_id=f"app-{next(self._serial)}", incarnation=self.incarnation, staging=self.staging)
 
     async def submit(self, submission: Submission) -> Answer:
         self.submitted.append(submission)
@@ -108,7 +113,9 @@ class ScriptedBackend:
         fault = self.fault or self.exact_fault
         if fault is not None:
             raise fault
-        return Sighting(self.runs.get(key, ()), self.incarnation, closed=self.closed, remembers=True)
+        return Sighting(
+            self.runs.get(key, ()), self.incarnation, closed=self.closed, held=self.held, remembers=True
+        )
 
     async def kill(self, run: str) -> None:
         self.done.append(f"kill {run}")
@@ -116,10 +123,15 @@ class ScriptedBackend:
 
     async def close(self, job: DurableJob, current: Current) -> None:
         self.done.append("close")
+        if self.put_fault is not None:
+            raise self.put_fault
         self.closed = True
 
     async def release(self, job: DurableJob, current: Current) -> None:
         self.done.append("release")
+        if self.put_fault is not None:
+            raise self.put_fault
+        self.held = False
 
     async def leftovers(self) -> tuple[Leftover, ...]:
         if self.fault is not None:

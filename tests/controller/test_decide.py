@@ -12,7 +12,7 @@ from durablejob_api.job import DurableJob
 from durablejob_api.spec import DeletionPolicy, Holder
 from durablejob_api.status import Claim, ClaimState, Outcome, State
 from durablejob_controller import reasons
-from durablejob_controller.backends.contract import Offer, Phase, Rejected, Traits, Verdict
+from durablejob_controller.backends.contract import Offer, Phase, Rejected, Run, Traits, Verdict
 from durablejob_controller.decide import RELEASE, decide
 from durablejob_controller.restored import RUN_RESTORED
 from durablejob_controller.views import NoSite, Record, Seen, Site
@@ -47,6 +47,12 @@ GONE = NoSite(reasons.backend_not_found("JobBackend", "b", "n"), final=False, mi
 NOT_ALLOWED = NoSite(reasons.backend_not_allowed("b", "n"), final=True)
 BLOCKED = reasons.backend_not_ready("b", "Unreachable", "no route to host")
 RUNNING, QUEUED, INERT = Phase.RUNNING, Phase.QUEUED, Phase.INERT
+
+
+def doubtful(seconds: float, *runs: Run, hold: float = 0.0) -> Seen:
+    """Submissions have been unclear for so long."""
+    return seen(*runs, hold=hold, doubt="401", tries=9, trying=seconds)
+
 
 Row = tuple[DurableJob, Site | NoSite, Seen, str]
 
@@ -140,6 +146,16 @@ AN_OPEN_CLAIM: dict[str, Row] = {
         "Failed IdTaken claim 1 Revoked"),
     "an id's run that ended unstarted ends the attempt": (job(by_id(claim=OPEN)), site(GATED_ID),
         seen(run("a1", Verdict.FAILED)), "Failed EndedBeforeStart claim 1 Revoked"),
+    "what its submissions are answered is told": (job(by_id(claim=OPEN)), site(GATED_ID), doubtful(20, hold=4),
+        "Submitting BackendUnreachable"),
+    "but only when that lasts": (job(by_id(claim=OPEN)), site(GATED_ID), doubtful(9, hold=4), "wait 4"),
+    "and it is submitted again": (job(by_id(claim=OPEN)), site(GATED_ID), doubtful(20), "submit"),
+    "but not for ever": (job(by_id(claim=OPEN)), site(GATED_ID), doubtful(900),
+        "Failed NeverListed claim 1 Revoked"),
+    "nor when nothing can be submitted any more": (job(by_id(claim=OPEN)), site(GATED_ID), seen(closed=True),
+        "Failed ClosedBeforeStart claim 1 Revoked"),
+    "absent, but a run took the files with it": (job(by_id(claim=OPEN)), site(GATED_ID),
+        seen(closed=True, cleanly=True), "Lost claim 1 Revoked"),
     "no usable answer: wait": (job(_OPEN), site(), NOTHING_YET, "look up"),
     "no usable answer for long: say so": (job(_OPEN), site(), Seen(trouble="timeout"),
         "Submitting BackendUnreachable"),
@@ -204,6 +220,10 @@ _BEGUN = by_object(run_started_time="t0")
 AN_OBJECT: dict[str, Row] = {
     "inert: activate it": (job(by_object()), site(OBJECT), seen(run("o1", INERT)), "submit"),
     "but not at once": (job(by_object()), site(OBJECT), seen(run("o1", INERT), hold=8), "wait 8"),
+    "inert, and what the activations are answered is told": (job(by_object()), site(OBJECT),
+        doubtful(20, run("o1", INERT), hold=4), "Submitting BackendUnreachable"),
+    "inert, and activated for long: remove it": (job(by_object()), site(OBJECT), doubtful(900, run("o1", INERT)),
+        "Cancelling NeverListed, kill o1"),
     "inert and cancelled: remove it": (job(by_object(), cancelled=True), site(OBJECT), seen(run("o1", INERT)),
         "Cancelling, kill o1"),
     "inert and overdue": (job(by_object(), **_LATE), site(OBJECT), seen(run("o1", INERT)),
@@ -267,6 +287,18 @@ _AT: dict[str, Any] = {"started_time": "t0"}
 A_RESERVED_ID: dict[str, Row] = {
     "absent: submit it again": (job(by_id()), site(FENCED_ID), seen(), "submit"),
     "but not at once": (job(by_id()), site(FENCED_ID), seen(hold=8), "wait 8"),
+    "absent, and what the submissions are answered is told": (job(by_id()), site(FENCED_ID), doubtful(20, hold=4),
+        "Submitting BackendUnreachable"),
+    "absent, and submitted for long: note that first": (job(by_id()), site(FENCED_ID), doubtful(900),
+        "Cancelling NeverListed"),
+    "absent, submitted for long, noted: close": (
+        job(by_id(cancel_requested_at=NOW, reason="NeverListed"), state=State.CANCELLING), site(FENCED_ID),
+        doubtful(901), "close"),
+    "absent, submitted for long, noted and closed": (
+        job(by_id(cancel_requested_at=NOW, reason="NeverListed"), state=State.CANCELLING), site(FENCED_ID),
+        seen(closed=True), "Failed NeverListed"),
+    "submitted for long, but it is there": (job(_SEEN, state=State.SUBMITTED), site(FENCED_ID),
+        doubtful(901, run("a1", QUEUED, **_AT)), "Submitted"),
     "absent from a list": (job(by_id()), site(FENCED_ID), listed(), "look up exactly"),
     "absent and cancelled: close first": (job(by_id(), cancelled=True), site(FENCED_ID), seen(), "close"),
     "then end": (job(by_id(), cancelled=True), site(FENCED_ID), seen(closed=True), "Cancelled"),

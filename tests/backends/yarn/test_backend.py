@@ -13,8 +13,17 @@ import pytest
 
 from durablejob_api.backend import Guarantee
 from durablejob_api.job import DurableJob
-from durablejob_api.status import Claim, ClaimState, Outcome
-from durablejob_controller.backends.contract import Accepted, Backend, Offer, Phase, Rejected, Unclear, Verdict
+from durablejob_api.status import Claim, Outcome
+from durablejob_controller.backends.contract import (
+    Accepted,
+    Backend,
+    Offer,
+    Phase,
+    Rejected,
+    Sighting,
+    Unclear,
+    Verdict,
+)
 from durablejob_controller.backends.surroundings import Surroundings
 from durablejob_controller.backends.yarn import plugin
 from durablejob_controller.errors import BackendUnavailable, InvalidBackend
@@ -75,6 +84,45 @@ async def test_a_file_that_is_missing_is_refused_by_its_field_before_anything_is
         answer = await backend.reserve(job, works.key(job))
         words = "spec.spark.jars[0]: hdfs://nn:8020/apps/absent.jar does not exist"
         assert answer == Rejected("FileNotFound", words)
+
+
+async def test_a_name_that_hdfs_does_not_take_is_refused_by_its_field() -> None:
+    async with opened() as (backend, _):
+        job = works.job(spark={**works.JAR["spark"], "jars": ["hdfs://nn:8020/apps/a:b.jar"]})
+        answer = await backend.reserve(job, works.key(job))
+        assert isinstance(answer, Rejected)
+        assert answer.reason == "InvalidSpec"
+        assert "spec.spark.jars[0]: hdfs://nn:8020/apps/a:b.jar: " in answer.message
+
+
+@pytest.mark.parametrize(
+    ("own", "missing"),
+    [
+        ({"archive": "hdfs://nn:8020/spark/later.zip"}, "backend.yarn.spark.archive: .* does not exist"),
+        ({"jars": "hdfs://nn:8020/spark/later"}, "backend.yarn.spark.jars: "),
+        ({**works.SPARK, "pythonLibs": ["hdfs://nn:8020/spark/later.zip"]}, r"backend.yarn.spark.pythonLibs\[0\]: "),
+    ],
+)
+async def test_what_the_backend_itself_lacks_is_waited_for_and_fails_no_job(own: Any, missing: str) -> None:
+    async with opened(yarn={"spark": {"version": "4.3.0", **own}}) as (backend, cluster):
+        job = works.job(**works.PYTHON)
+        with pytest.raises(BackendUnavailable, match=missing):
+            await backend.reserve(job, works.key(job))
+        for path in ("/spark/later.zip", "/spark/later/a.jar"):
+            cluster.put(path, b"")
+        assert isinstance(await backend.reserve(job, works.key(job)), Offer)
+
+
+@pytest.mark.parametrize("call", ["PUT CREATE", "PUT /data"])
+async def test_a_reservation_that_comes_to_nothing_leaves_no_folder(call: str) -> None:
+    async with opened() as (backend, cluster):
+        job = works.job()
+        cluster.fails = call
+        for _ in range(3):
+            with pytest.raises(BackendUnavailable):
+                await backend.reserve(job, works.key(job))
+        left = [path for path in cluster.files if path.startswith(f"/staging/{works.key(job)}/") and "/of~" not in path]
+        assert left == []
 
 
 async def test_a_folder_of_jars_on_hdfs_is_localized_jar_by_jar() -> None:
@@ -317,17 +365,26 @@ async def test_the_fence_is_told_there_closed_gone_or_swept() -> None:
             assert await fence(of) == (True, True, False)
 
 
-async def test_behind_the_gate_the_fence_is_looked_at_only_when_there_is_something_to_sweep() -> None:
+async def test_behind_the_gate_the_fence_is_looked_at_before_the_start_and_when_there_is_something_to_sweep() -> None:
     async with opened(gated=True) as (backend, cluster):
         job = works.job(**works.JAR)
         submission = await works.reserve(job, backend)
-        cluster.calls.clear()
-        claimed = submission.current.model_copy(update={"claim": Claim(number=1, state=ClaimState.OPEN)})
-        found = await backend.look_up(claimed.key, claimed)
+
+        async def look(state: str, outcome: Outcome | None = None) -> Sighting:
+            claim = Claim.model_validate({"number": 1, "state": state})
+            current = submission.current.model_copy(update={"claim": claim, "outcome": outcome})
+            cluster.calls.clear()
+            return await backend.look_up(current.key, current)
+
+        assert not (await look("Open")).closed
+        found = await look("Started")
         assert (found.closed, found.held) == (False, False)
         assert "GET GETFILESTATUS" not in cluster.calls
-        over = claimed.model_copy(update={"outcome": Outcome.SUCCEEDED})
-        assert (await backend.look_up(over.key, over)).held
+        assert (await look("Ended", Outcome.SUCCEEDED)).held
+        folder = (submission.reservation.staging or "").rsplit("/", 2)[1]
+        cluster.remove(f"/staging/{submission.current.key}/{folder}")
+        found = await look("Open")
+        assert (found.closed, found.ended_cleanly) == (True, True)  # and is not submitted for ever
 
 
 async def test_what_a_gone_job_has_left_is_found_and_swept_unless_it_runs() -> None:
@@ -347,6 +404,23 @@ async def test_what_a_gone_job_has_left_is_found_and_swept_unless_it_runs() -> N
         stranger = plugin.make(works.backend(cluster.url), replace(SURROUNDINGS, cluster_uid="another"))
         assert await stranger.leftovers() == ()  # another Kubernetes cluster's
         await stranger.aclose()
+
+
+async def test_the_folders_of_many_are_read_side_by_side() -> None:
+    async with opened() as (backend, cluster):
+        jobs = [works.job(f"job-{number}") for number in range(40)]
+        await asyncio.gather(*(works.reserve(job, backend) for job in jobs))
+        cluster.delay = 0.01
+        assert len(await backend.leftovers()) == 40
+        assert cluster.most_at_once >= 8
+
+
+async def test_a_folder_of_many_files_is_listed_whole() -> None:
+    """Those of jobs that have ended stay for days: their list is longer than an ordinary answer."""
+    async with opened(yarn={"spark": {"version": "4.3.0", "jars": "hdfs://nn:8020/spark/jars"}}) as (backend, cluster):
+        for number in range(9000):
+            cluster.put(f"/spark/jars/{number:05d}{'x' * 60}.jar", b"")
+        assert isinstance(await backend.reserve(works.job(**works.JAR), "key"), Offer)
 
 
 # --- a backend that is edited while jobs run -------------------------------------------------------------
@@ -413,6 +487,7 @@ async def test_an_application_stays_ours_when_the_backends_user_is_another_now()
     ("store", "gated", "guarantee", "words"),
     [
         ("ZKRMStateStore", False, Guarantee.CONDITIONAL, "remembers 1000 ended applications"),
+        ("ZKRMStateStore", False, Guarantee.CONDITIONAL, "over its own restart 500 (yarn.resourcemanager.state-store."),
         ("NullRMStateStore", False, Guarantee.NONE, "Recovery is off"),
         ("ZKRMStateStore", True, Guarantee.EXACT, "every driver reaches http://gate:1"),
         ("NullRMStateStore", True, Guarantee.EXACT, "Recovery is off"),

@@ -8,6 +8,7 @@ import json
 import re
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
@@ -15,7 +16,7 @@ from urllib.parse import quote, unquote, urlsplit
 from durablejob_api.backend import FenceMode, JobBackendSpec
 from durablejob_api.job import DurableJob
 from durablejob_api.spec import SparkWork, YarnWork
-from durablejob_api.status import Current
+from durablejob_api.status import ClaimState, Current
 from durablejob_controller.backends.contract import (
     Accepted,
     Answer,
@@ -40,11 +41,17 @@ from durablejob_controller.backends.yarn.launch import Launch, Resource, value, 
 from durablejob_controller.backends.yarn.managers import App, Conversation, Managers, words
 from durablejob_controller.backends.yarn.probing import probe
 from durablejob_controller.backends.yarn.reading import run_of
-from durablejob_controller.backends.yarn.spark import LIBRARIES, Needed, Place
+from durablejob_controller.backends.yarn.spark import GATE_JAR, LIBRARIES, Needed, Place
 from durablejob_controller.backends.yarn.staging import FENCE, Kept, Local, Owner, Staging
 from durablejob_controller.backends.yarn.tags import attempt_tag, cluster_tag, key_of
-from durablejob_controller.backends.yarn.webhdfs import Missing, WebHdfs
-from durablejob_controller.errors import BackendUnavailable, CredentialsRefused, InvalidBackend, InvalidWork
+from durablejob_controller.backends.yarn.webhdfs import InvalidPath, Missing, WebHdfs
+from durablejob_controller.errors import (
+    BackendError,
+    BackendUnavailable,
+    CredentialsRefused,
+    InvalidBackend,
+    InvalidWork,
+)
 
 CLAIM = 1
 """A reserved id needs no second claim: whatever is submitted under it is the same application."""
@@ -62,9 +69,9 @@ class Yarn:
     def __init__(self, spec: JobBackendSpec, surroundings: Surroundings) -> None:
         if spec.yarn is None:
             raise InvalidBackend("spec.yarn: missing")
-        validation.validate_backend(spec)
         self._spec, self._own = spec, spec.yarn
         self._gated = spec.fence is not None and spec.fence.mode is FenceMode.GATE
+        validation.validate_backend(spec, gated=self._gated)
         gate = spec.fence.gate.url if spec.fence and spec.fence.gate else surroundings.gate_url
         if self._gated and not gate.startswith(("http://", "https://")):
             raise InvalidBackend("spec.fence.gate.url: missing; drivers must reach the start gate somewhere")
@@ -96,7 +103,12 @@ class Yarn:
         validation.validate(job, self._spec, gated=self._gated)
 
     def body_hash(self, job: DurableJob, key: str) -> str:
-        """Hash of everything that the submission is made from, but the state of files: they are fixed when reserved."""
+        """Hash of what the submission is made from: the work, and of the backend what changes what runs.
+
+        Not in it: the state of files, which is fixed in the submission that is kept when it is reserved; the defaults
+        of Spark for other work; and the gate's URL. An attempt that was reserved before that was changed asks the
+        old one.
+        """
         work = job.spec.work.to_api()
         settings = {
             "defaults": dict(self._spec.defaults.spark_conf) if job.spec.spark else {},
@@ -121,11 +133,15 @@ class Yarn:
         folder = await self._staging.new_folder()
         try:
             launch = await self._launch(job, key, app_id, folder)
+            staged = await self._staging.keep(key, folder, launch.body(app_id))
         except Missing as error:
             return Rejected("FileNotFound", str(error))
         except InvalidWork as error:
             return Rejected(error.reason, str(error))
-        staged = await self._staging.keep(key, folder, launch.body(app_id))
+        except BackendError:
+            with suppress(BackendError):  # it is tried again, in another folder
+                await self._staging.drop(key, folder)
+            raise
         return Offer(application_id=app_id, incarnation=life, staging=staged)
 
     async def _launch(self, job: DurableJob, key: str, app_id: str, folder: str) -> Launch:
@@ -139,15 +155,23 @@ class Yarn:
         if work is None:
             raise InvalidWork("WrongWork", "spark", "missing")
         settings = spark.yarn_spark(self._spec)
-        files = await self._found(spark.needed(work, settings))
-        files |= await self._libraries(settings.jars)
+        wanted = spark.needed(work, settings)
+        files = await self._found(wanted) | await self._libraries(settings.jars)
         await self._staging.open(key, self._owner(job))
-        place = Place(app_id, self._staging.folder_uri(key, folder), files, tags=tags, user=self._own.user)
         if self._gated:
-            jar = await self._staging.add(key, folder, "gate.jar", archive(gate_classes()))
-            place = replace(place, gate_url=self._claim_url(job, key), gate_jar=_localized(jar))
-        fence = await self._staging.add(key, folder, FENCE, spark.fence(job, work, self._spec, place))
-        return spark.launch(job, work, self._spec, place, _localized(fence, "ARCHIVE"))
+            files[GATE_JAR] = _localized(await self._staging.add(key, folder, "gate.jar", archive(gate_classes())))
+        place = Place(
+            app_id,
+            self._staging.folder_uri(key, folder),
+            files,
+            gate_url=self._claim_url(job, key) if self._gated else None,
+            tags=tags,
+            user=self._own.user,
+            master_only=frozenset({GATE_JAR, *(name for name, one in wanted.items() if one.master_only)}),
+        )
+        conf = spark.settings(job, work, self._spec, place)
+        fence = await self._staging.add(key, folder, FENCE, spark.fence(conf, place))
+        return spark.launch(work, settings, conf, place, _localized(fence, "ARCHIVE"))
 
     def _owner(self, job: DurableJob) -> Owner:
         meta = job.metadata
@@ -161,7 +185,11 @@ class Yarn:
         )
 
     async def _found(self, needed: Mapping[str, Needed]) -> dict[str, Resource]:
-        """Each file in the version that lies there now; raises ``Missing`` naming the field."""
+        """Each file in the version that lies there now.
+
+        Raises ``Missing`` or ``InvalidWork`` naming the field; for what the backend names ``BackendUnavailable``: its
+        administrator puts it there, and no job is to fail until then.
+        """
         found = {}
         for name, file in needed.items():
             if not file.uri.startswith("hdfs:"):
@@ -170,10 +198,16 @@ class Yarn:
             path = unquote(urlsplit(file.uri).path)
             try:
                 stat = await self._hdfs.stat(path)
-            except CredentialsRefused as error:
-                raise InvalidWork("FileNotReadable", f"spec.{file.field}", f"{file.uri}: {error}") from error
+            except (CredentialsRefused, InvalidPath) as error:
+                if file.of_backend:
+                    raise
+                reason = "InvalidSpec" if isinstance(error, InvalidPath) else "FileNotReadable"
+                raise InvalidWork(reason, f"spec.{file.field}", f"{file.uri}: {error}") from error
             if stat is None or stat.folder:
-                raise Missing(f"spec.{file.field}: {file.uri} {'is a folder' if stat else 'does not exist'}")
+                why = f"{file.uri} {'is a folder' if stat else 'does not exist'}"
+                if file.of_backend:
+                    raise BackendUnavailable(f"{file.field}: {why}")
+                raise Missing(f"spec.{file.field}: {why}")
             uri = file.uri.partition("#")[0]
             found[name] = Resource(uri, stat.size, stat.modified, file.type, file.visibility)
         return found
@@ -183,12 +217,18 @@ class Yarn:
             return {}
         parts = urlsplit(jars)
         home = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
-        children = await self._hdfs.children(unquote(parts.path).rstrip("/"))
-        return {
+        try:
+            children = await self._hdfs.children(unquote(parts.path).rstrip("/"))
+        except Missing as error:
+            raise BackendUnavailable(f"backend.yarn.spark.jars: {error}") from error
+        found = {
             f"{LIBRARIES}/{one.name}": Resource(f"{home}/{one.name}", one.size, one.modified, visibility="PUBLIC")
             for one in children
             if one.name.endswith(".jar") and not one.folder
         }
+        if not found:
+            raise BackendUnavailable(f"backend.yarn.spark.jars: {jars} holds no JAR")
+        return found
 
     async def submit(self, submission: Submission) -> Answer:
         """POST what was reserved, over the connection on which the ResourceManager has just said that it is active."""
@@ -196,7 +236,7 @@ class Yarn:
         app_id, staged = reservation.application_id or "", reservation.staging or ""
         body = await self._staging.submission(staged)
         if body is None:
-            return Unclear("not sent: its staging folder is closed, or gone")
+            return Unclear("not sent: its staging folder is closed, or gone")  # the next look tells which
         body = with_environment(body, _secrets(submission))
         async with self._managers.talk() as manager:
             if not manager.info.knows(reservation.incarnation):
@@ -288,9 +328,9 @@ class Yarn:
 
     async def _fence(self, current: Current) -> Sighting:
         staged = current.reservation.staging if current.reservation else None
-        # Whether a claim guards it was settled when it was reserved; the backend's mode may be another by now.
-        if staged is None or (current.claim is not None and current.outcome is None):
-            return Sighting((), "")
+        started = current.claim is not None and current.claim.state is not ClaimState.OPEN
+        if staged is None or (started and current.outcome is None):
+            return Sighting((), "")  # the winner's fate does not depend on it
         found = await self._staging.fence(staged)
         return Sighting((), "", closed=found.closed, ended_cleanly=found.ended_cleanly, held=found.held)
 

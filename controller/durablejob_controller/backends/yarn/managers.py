@@ -128,7 +128,7 @@ class Conversation:
 
     async def apps(self, **only: str) -> list[App]:
         """The applications that these parameters choose."""
-        return _listing(await self.ask("GET", f"apps?{urlencode({**only, 'deSelects': SLIM})}", cap=LIST_CAP))
+        return _listing(await self.ask("GET", _chosen(only), cap=LIST_CAP))
 
     async def setting(self, name: str) -> str | None:
         """One of its settings; None where it does not tell."""
@@ -187,8 +187,7 @@ class Managers:
         """All applications with this tag that have not ended: one request, while the same one stays active."""
         only = {"states": ALIVE, "applicationTags": tag}
         try:
-            path = f"apps?{urlencode({**only, 'deSelects': SLIM})}"
-            return _listing(await self.ask(self._http, "GET", self._active, path, cap=LIST_CAP))
+            return _listing(await self.ask(self._http, "GET", self._active, _chosen(only), cap=LIST_CAP))
         except BackendUnavailable:
             async with self.talk() as manager:
                 return await manager.apps(**only)
@@ -231,6 +230,10 @@ def _read(model: type[M], answer: Answer, field: str | None = None) -> M:
         return model.model_validate(document if field is None else document[field])
     except (KeyError, ValidationError):  # not chained: its text would repeat the answer
         raise strange(answer) from None
+
+
+def _chosen(only: Mapping[str, str]) -> str:
+    return f"apps?{urlencode({**only, 'deSelects': SLIM})}"
 
 
 def _listing(answer: Answer) -> list[App]:

@@ -19,6 +19,7 @@ user; and each ``<folder>`` begins with the name of its place: where that place 
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import secrets
@@ -35,6 +36,8 @@ _MARK = "of"
 _CLOSED = ".closed"
 _PLACES = ".places"
 FOLDER_MODE = "700"
+AT_ONCE = 16
+"""Folders that are read side by side: those of jobs that have ended stay for days, and are many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +154,10 @@ class Staging:
         await self._hdfs.create(f"{self._root}/{key}/{folder}/{digest}.json", content)
         return f"{self._kept}{self._root}/{key}/{folder}/{digest}"
 
+    async def drop(self, key: str, folder: str) -> None:
+        """Remove what was written for a reservation that came to nothing."""
+        await self._hdfs.delete(f"{self._root}/{key}/{folder}")
+
     # --- afterwards -------------------------------------------------------------------------------------
 
     async def submission(self, staged: str) -> dict[str, Any] | None:
@@ -200,15 +207,20 @@ class Staging:
             await self._hdfs.delete(path)
 
     async def owners(self) -> dict[str, Owner]:
-        """Whose the folders are, by the attempt's key."""
-        found = {}
-        for home in await self._children(self._root):
+        """Whose the folders are, by the attempt's key: two calls for each, some of them at a time."""
+        homes = await self._children(self._root)
+        found: dict[str, Owner] = {}
+        shares = [homes[number::AT_ONCE] for number in range(AT_ONCE)]
+        await asyncio.gather(*(self._read_owners(share, found) for share in shares))
+        return found
+
+    async def _read_owners(self, homes: list[str], found: dict[str, Owner]) -> None:
+        for home in homes:
             for mark in await self._children(f"{self._root}/{home}"):
                 for name in await self._children(f"{self._root}/{home}/{mark}") if mark.startswith(_MARK) else ():
                     owner = Owner.parse(mark, name)
                     if owner is not None:
                         found[home.removesuffix(_CLOSED)] = owner
-        return found
 
     async def _children(self, path: str) -> list[str]:
         try:
