@@ -12,7 +12,8 @@ two ways to keep a program from starting twice; ``steps`` what they share.
          +------------+--------------+----> Cancelling --> Cancelled
 
 Order, for every backend: reserve -> compare-and-swap -> submit -> (start) -> observe the winner ->
-close -> terminal compare-and-swap.
+close -> terminal compare-and-swap. A run found before anything was reserved, by a fresh look (by an exact one where
+ids are reserved), is Lost: the status was rolled back.
 
 The verdict table of a reserved attempt that has not ended (rows are tried from the top; "absent" and
 "unknown" count only when freshly confirmed by the attempt's own ids; "wish" is a cancel, or a deletion
@@ -25,7 +26,8 @@ Open           (wish, deadline, refusal)    revoke and end in one write: Cancell
 Open           a run of it is active        wait: it will ask the gate
 Open           its run has ended well       the status was rolled back: Lost
 Open           its run has ended            the system names a cause: Failed. Else a new claim; after 5, Failed
-Open           nothing                      submit again: under a new claim, or under the reserved id
+Open           nothing                      submit again: under a new claim, or under the reserved id; Failed if it
+                                            may have been forgotten
 Started/Ended  (deletion, policy Orphan)    let the resource go
 Started        winner active                wait; with a wish: kill the winner
 Started/Ended  winner succeeded or failed   that outcome
@@ -40,10 +42,15 @@ object         active                       wait; with a wish: kill it; deletion
 object         active, ended by others      note why, and kill it: Failed, for that reason
 object         active since another time    it was stopped, and began again: Preempted, as above
 object         ended                        as for the winner
+Open           another's has the id         Failed
+reserved id    another's has the id         close, Lost
 reserved id    another run under the id     kill it; close, Lost
-reserved id    absent, or refused copy      it was accepted, or forgotten: close, Lost. Else it never began:
-                                            wish, deadline, refusal (noted first), other body: close, then
-                                            Cancelled, Failed; nothing of these: submit again
+reserved id    a run, seen first            record its start, by an exact look, also if it has ended
+reserved id    the same, without a fence    active or killed: a copy, for the fence went with a clean end: kill it;
+                                            close, Lost
+reserved id    absent, or refused copy      it was accepted, or the answer comes from a life that cannot know: close,
+                                            Lost. Else it never began: wish, deadline, refusal (noted first), other
+                                            body: close, then Cancelled, Failed; nothing of these: submit again
 reserved id    active, ended                as for the winner; close comes before the end
 any            no usable answer             wait
 any            (restored from a backup)     what would begin something waits until a person agrees
@@ -160,6 +167,8 @@ def _without_backend(job: DurableJob, current: Current, site: Site | NoSite, now
 
 def _before_start(job: DurableJob, current: Current, site: Site | NoSite, seen: Seen, now: datetime) -> Decision:
     if any(run.phase is not Phase.INERT for run in seen.runs):
+        if isinstance(site, Site) and not _looked_for(site, seen):
+            return _look_for(site)  # a list may be old, or show what only pretends to be of this attempt
         return end(job, current, Outcome.LOST, reasons.FOUND_WITHOUT_RESERVATION, now)
     if wishes_end(job, current.number) or job.deleting:
         if isinstance(site, Site) and site.blocked is None and not _looked_for(site, seen) and seen.trouble is None:
@@ -244,7 +253,7 @@ def _after_end(job: DurableJob, current: Current, site: Site | NoSite, seen: See
         believed = run.id == own or current.reservation is None
         # Who is not believed cannot start the program, yet it waits in the system's queue; who was lost and is found
         # again ends before anything else begins.
-        if run.active and (unsettled or not believed):
+        if run.active and (unsettled or not believed) and not run.foreign:
             return Kill(run.id) if seen.fresh else LookUp()  # nobody polls for a job that has ended
         if run.held and run.id == own:
             return Release()

@@ -55,6 +55,8 @@ def open_claim(
     else:
         mine = [run for run in seen.runs if run.id == reservation.application_id]
     alive = next((run for run in mine if run.active), None)
+    if any(run.foreign for run in mine) and seen.fresh:
+        return end(job, current, Outcome.FAILED, reasons.ID_TAKEN, now)  # what is ours never gets under this id
     if alive is not None:
         return _queued(job, current, reservation, alive, now)
     if not seen.fresh:
@@ -67,7 +69,7 @@ def open_claim(
         return LookUp(exactly=True)
     if seen.sighting.ended_cleanly:
         return end(job, current, Outcome.LOST, reasons.LOST, now)  # it was given leave by a record that is no more
-    if seen.sighting.incarnation != reservation.incarnation and not site.traits.remembers:
+    if not seen.sighting.remembers:
         return end(job, current, Outcome.FAILED, reasons.FORGOTTEN_BEFORE_START, now)
     if site.body_hash != reservation.body_hash:
         return end(job, current, Outcome.FAILED, reasons.BODY_CHANGED, now)

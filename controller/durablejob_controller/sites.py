@@ -17,7 +17,7 @@ from durablejob_controller.admission import Admission
 from durablejob_controller.backend_entry import Entry
 from durablejob_controller.backend_report import Findings, hold, is_deleting, is_held, kind_of, report
 from durablejob_controller.backends.bounded import Bounded
-from durablejob_controller.backends.contract import Backend, Probe, Traits
+from durablejob_controller.backends.contract import Backend, Probe
 from durablejob_controller.backends.registry import Registry
 from durablejob_controller.backends.surroundings import GateTokens, Surroundings
 from durablejob_controller.credentials import backend_token
@@ -258,14 +258,11 @@ class Sites:
             blocked = reasons.backend_not_ready(name, "Deleting", "it is being deleted")
         elif probe is not None and not probe.ready:
             blocked = reasons.backend_not_ready(name, probe.reason, probe.message)
-        traits = backend.traits
-        if probe is not None and probe.remembers != traits.remembers:
-            traits = Traits(identity=traits.identity, gated=traits.gated, remembers=probe.remembers)
         return Site(
             uid=entry.uid,
             type=entry.resource.spec.type.value if entry.resource else "",
             cluster_id=backend.cluster_id,
-            traits=traits,
+            traits=backend.traits,
             body_hash=body_hash,
             incarnation=probe.incarnation if probe else "",
             probed=probe is not None,

@@ -169,7 +169,7 @@ def has_started(current: Current) -> bool:
 
 def is_recorded(run: Run, run_id: str, current: Current) -> bool:
     """Whether this is the recorded run: the same id, and the same start where that was noted."""
-    if run.id != run_id:
+    if run.id != run_id or run.foreign:
         return False
     return current.run_started_time is None or run.started_time in (None, current.run_started_time)
 

@@ -9,7 +9,7 @@ from durablejob_api.job import DurableJob
 from durablejob_api.spec import DeletionPolicy
 from durablejob_api.status import Current, Outcome, Reservation, State
 from durablejob_controller import reasons
-from durablejob_controller.backends.contract import Phase, Run, Verdict
+from durablejob_controller.backends.contract import Phase, Run, Sighting, Verdict
 from durablejob_controller.claims import wishes_end
 from durablejob_controller.reasons import Why
 from durablejob_controller.record import advanced
@@ -102,6 +102,8 @@ def reserved_id(
     if seen.sighting is None:
         return unanswered(job, current, seen, now)
     known = [r for r in seen.runs if r.id == reservation.application_id]
+    if any(r.foreign for r in known):
+        return _close_then_end(job, current, seen, Outcome.LOST, reasons.FOREIGN_RUN, now)
     run = next((r for r in known if is_recorded(r, r.id, current)), None)
     if run is None and known:
         if known[-1].active:
@@ -109,15 +111,31 @@ def reserved_id(
         return _close_then_end(job, current, seen, Outcome.LOST, reasons.FOREIGN_RUN, now)
     if run is None or run.verdict is Verdict.REFUSED:
         return _never_seen_running(job, current, reservation, site, seen, now, run)
+    if current.run_started_time is None and run.started_time is not None:
+        return _first_seen(job, current, run, seen.sighting, seen, now)
     if run.phase is Phase.ENDED:
         outcome, why = judge(job, current, run, now)
         return _close_then_end(job, current, seen, outcome, why, now, run=run)
-    if current.run_started_time is None and run.started_time is not None:
-        current = current.model_copy(update={"run_started_time": run.started_time})
-        return Record(advanced(job, current, State.SUBMITTED, reasons.SUBMITTED, now, run=run, reachable=True))
     if job.deleting and not wishes_end(job, current.number):
         return Unguard()  # Orphan
     return active(job, current, run, now)
+
+
+def _first_seen(job: DurableJob, current: Current, run: Run, sighting: Sighting, seen: Seen, now: datetime) -> Decision:
+    """Its start is recorded before anything else is done about it, also if it has ended.
+
+    From then on it was accepted, whatever the system forgets after the fence is closed, and whoever writes the end.
+    """
+    if not seen.confirmed:
+        return LookUp(exactly=True)  # a list knows nothing of the fence
+    if sighting.ended_cleanly and (run.active or run.verdict is Verdict.KILLED):
+        # The run that counts has ended, and has taken the fence with it: this is a copy, which could not begin.
+        return Kill(run.id) if run.active else _close_then_end(job, current, seen, Outcome.LOST, reasons.COPY, now)
+    noted = current.model_copy(update={"run_started_time": run.started_time})
+    state, why = State.SUBMITTED, reasons.SUBMITTED
+    if current.cancel_requested_at is not None and current.reason is not None:
+        state, why = State.CANCELLING, Why(current.reason, current.message or "")  # why it is to end is not lost
+    return Record(advanced(job, noted, state, why, now, run=run, reachable=True))
 
 
 def _never_seen_running(
@@ -133,9 +151,8 @@ def _never_seen_running(
     sighting = seen.sighting
     if sighting is None or not seen.confirmed:
         return LookUp(exactly=True)
-    same_life = site.traits.remembers or sighting.incarnation == reservation.incarnation
     accepted = current.run_started_time is not None and refused is None
-    if accepted or sighting.ended_cleanly or not same_life:
+    if accepted or sighting.ended_cleanly or not sighting.remembers:
         why = reasons.LOST if refused is None else reasons.REFUSED_COPY
         return _close_then_end(job, current, seen, Outcome.LOST, why, now)
     ours = ended_by_us(job, current, now)

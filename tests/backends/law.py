@@ -259,11 +259,17 @@ class YarnLaw(Law):
             finally:
                 await case.backend.aclose()
 
-    def pointed_at(self, url: str) -> Backend | None:
+    @asynccontextmanager
+    async def pointed_at(self, url: str) -> AsyncIterator[Backend | None]:
         try:
-            return yarn.make(yarn_works.backend(url), SURROUNDINGS)
+            backend = yarn.make(yarn_works.backend(url), SURROUNDINGS)
         except InvalidBackend:
-            return None
+            yield None  # such a backend is not made
+            return
+        try:
+            yield backend
+        finally:
+            await backend.aclose()
 
 
 LAWS: dict[str, Law] = {

@@ -140,6 +140,20 @@ async def test_looking_one_up_agrees_with_looking_at_all(name: str) -> None:
         assert (await case.backend.look_up(attempt_key("nobody", 1), None)).runs == ()
 
 
+@every_backend
+async def test_an_absence_counts_only_in_a_life_that_knows_what_the_reservations_own_has_accepted(name: str) -> None:
+    async with LAWS[name].opened() as case:
+        if case.backend.traits.identity is not Identity.RESERVED_ID:
+            return  # a claim is revoked before the next; an object is there, or is not
+        submission = await case.reserved(case.job())
+        current = submission.current
+        assert (await case.backend.look_up(current.key, current)).remembers
+        reservation = submission.reservation.model_copy(update={"incarnation": "a life that kept nothing"})
+        earlier = current.model_copy(update={"reservation": reservation})
+        assert not (await case.backend.look_up(current.key, earlier)).remembers
+        assert not (await case.backend.look_up(current.key, None)).remembers
+
+
 # --- kill, close, release ------------------------------------------------------------------------------
 
 

@@ -113,7 +113,9 @@ class ScriptedBackend:
         fault = self.fault or self.exact_fault
         if fault is not None:
             raise fault
-        return Sighting(self.runs.get(key, ()), self.incarnation, closed=self.closed, held=self.held)
+        return Sighting(
+            self.runs.get(key, ()), self.incarnation, closed=self.closed, held=self.held, remembers=True
+        )
 
     async def kill(self, run: str) -> None:
         self.done.append(f"kill {run}")

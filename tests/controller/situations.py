@@ -21,7 +21,6 @@ CLAIM = Traits(Identity.CLAIM, gated=True)
 OBJECT = Traits(Identity.OBJECT, gated=False)
 GATED_ID = Traits(Identity.RESERVED_ID, gated=True)
 FENCED_ID = Traits(Identity.RESERVED_ID, gated=False)
-FORGETFUL_ID = Traits(Identity.RESERVED_ID, gated=False, remembers=False)
 
 
 def ago(seconds: float) -> datetime:
@@ -101,10 +100,16 @@ def run(name: str, state: Phase | Verdict, **fields: Any) -> Run:
 
 
 def seen(
-    *runs: Run, closed: bool = False, cleanly: bool = False, held: bool = False, life: str = "life-1", **fields: Any
+    *runs: Run,
+    closed: bool = False,
+    cleanly: bool = False,
+    held: bool = False,
+    life: str = "life-1",
+    remembers: bool = True,
+    **fields: Any,
 ) -> Seen:
     """A fresh look by exact ids that found these runs."""
-    sighting = Sighting(runs, life, closed=closed, ended_cleanly=cleanly, held=held)
+    sighting = Sighting(runs, life, closed=closed, ended_cleanly=cleanly, held=held, remembers=remembers)
     return Seen(**{"sighting": sighting, "fresh": True, "confirmed": True, **fields})
 
 

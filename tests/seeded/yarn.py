@@ -22,22 +22,22 @@ YARN = (
     ),
     Bug(
         "an id of an earlier life is submitted to one without memory", _Y + "backend.py",
-        "if life != reservation.incarnation and not manager.info.remembers:", "if False:",
+        "if not manager.info.knows(reservation.incarnation):", "if False:",
         _BACKEND,
     ),
     Bug(
         "a submission that was tampered with is sent", _Y + "staging.py",
-        "        if hashlib.sha256(content).hexdigest() != digest:\n", "        if False:\n",
+        "        if hashlib.sha256(content).hexdigest() != kept.digest:\n", "        if False:\n",
         _BACKEND,
     ),
     Bug(
         "two reservations share a staging folder", _Y + "staging.py",
-        "    return secrets.token_hex(8)\n", "    return \"same\"\n",
+        "-{secrets.token_hex(8)}\"\n", "-same\"\n",
         _BACKEND,
     ),
     Bug(
         "closing leaves the files where they are", _Y + "staging.py",
-        "        await self._hdfs.rename(f\"{self._root}/{key}\", f\"{self._root}/{key}{_CLOSED}\")\n", "",
+        "        await self._hdfs.rename(home, f\"{home}{_CLOSED}\")\n", "",
         _BACKEND,
     ),
     Bug(
@@ -45,6 +45,38 @@ YARN = (
         "return Fence(closed=True, ended_cleanly=False, held=True)",
         "return Fence(closed=True, ended_cleanly=True, held=True)",
         _BACKEND,
+    ),
+    Bug(
+        "recovery that is on by now is taken for memory of a life without", _Y + "managers.py",
+        "(self.remembers and life.partition(\" \")[2] == self._kept_in)", "self.remembers",
+        _BACKEND,
+    ),
+    Bug(
+        "another user's application under our id is taken for ours", _Y + "backend.py",
+        "    return key_of(app.tags) == key and ", "    return key_of(app.tags) == key or ",
+        _BACKEND,
+    ),
+    Bug(
+        "in another HDFS a fence counts as closed", _Y + "staging.py",
+        "        if await self._hdfs.stat(kept.place) is None:\n", "        if False:\n",
+        _BACKEND,
+    ),
+    Bug(
+        "which fence an attempt has is read from the backend as it is now", _Y + "backend.py",
+        "        if staged is not None and current.claim is None:\n",
+        "        if staged is not None and not self._gated:\n",
+        _BACKEND,
+    ),
+    Bug(
+        "the start of an application that may still be lost is recorded", _Y + "reading.py",
+        " and app.state not in _FLEETING else None", " else None",
+        _READING,
+    ),
+    Bug(
+        "a fence is closed before a start is recorded", "controller/durablejob_controller/ungated.py",
+        "    if current.run_started_time is None and run.started_time is not None:\n",
+        "    if current.run_started_time is None and run.started_time is not None and run.active:\n",
+        _DECIDE,
     ),
     Bug(
         "a refused copy is taken for the program's failure", _Y + "reading.py",

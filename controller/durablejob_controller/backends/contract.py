@@ -22,7 +22,9 @@ observe
     answer or ``BackendUnavailable``; never half of one. Where ids are reserved it may leave out what had ended
     before this process saw it: an absence from a batch proves nothing.
 look_up
-    The same for one attempt, asked by its exact ids. Only this makes an absence count.
+    The same for one attempt, asked by its exact ids. Only this makes an absence count, and where ids are reserved only
+    if ``Sighting.remembers`` says so. What lies under the reserved id counts as ours only if it carries our marks;
+    without a reservation nothing else is shown.
 kill
     Asks for the end of one run, named by its id. Idempotent; ending is seen by observing.
 close
@@ -66,8 +68,6 @@ class Traits:
     identity: Identity
     gated: bool
     """The program asks the start gate for leave before it runs."""
-    remembers: bool = True
-    """The system keeps accepted work over its own restarts (recovery on)."""
 
 
 class Phase(StrEnum):
@@ -107,7 +107,8 @@ class Run:
     claim: int | None = None
     """Number of the claim that it was submitted under, where claims are used."""
     started_time: str | None = None
-    """Distinguishes runs under one id, where ids can be used again."""
+    """Distinguishes runs under one id, where ids can be used again. None also while the system may still lose what it
+    has accepted: what is gone then has never begun."""
     verdict: Verdict | None = None
     reason: str | None = None
     """One CamelCase word, where the system gives more than the verdict: OOMKilled, NoSuchQueue."""
@@ -121,6 +122,9 @@ class Run:
     """What people call it, where that is not ``id`` (an object's kind and name)."""
     namespace: str | None = None
     """Where it lies, if the system has namespaces: what lies in another one than the job is not the job's."""
+    foreign: bool = False
+    """It has the reserved id, and is not ours (another's, another attempt's): it is neither believed nor killed, and
+    who asks by exact ids is told of it, as the id is then of no use."""
     condemned: str | None = None
     """Somebody else has ended it, and yet it may run on or begin again: the reason (Preempted: suspended after it had
     begun; DeletedExternally: deleted, but not what runs in it). The engine notes the reason, and kills it."""
@@ -145,6 +149,10 @@ class Sighting:
     closed: bool = False
     """The attempt's fence is seen closed: no run can begin. It is read *before* the runs: then a run that began
     just before the fence was closed is among them."""
+    remembers: bool = False
+    """Who answered would know whatever was accepted under this reservation: it is the same life, or a later one of a
+    system that keeps what it has accepted, and kept it then. Only then is what is absent known never to have been
+    accepted. It is told by the very answer, where ids are reserved; what a probe found may be older."""
     ended_cleanly: bool = False
     """The fence went with a run that ended cleanly (gone, and not by ``close``): whatever the system still
     knows, the program has run."""
@@ -184,8 +192,9 @@ class Offer:
     application_id: str | None = None
     object_uid: str | None = None
     incarnation: str = ""
+    """The life that has set it aside; says also whether that life keeps what it accepts, where others do not."""
     staging: str | None = None
-    """What was put into a staging area for it."""
+    """What was put into a staging area for it, and where: it is found also after the backend's settings were edited."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,8 +250,6 @@ class Probe:
     guarantee: Guarantee
     version: str = ""
     incarnation: str = ""
-    remembers: bool = True
-    """See ``Traits.remembers``."""
 
 
 class Backend(Protocol):

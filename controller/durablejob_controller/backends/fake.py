@@ -88,7 +88,7 @@ def world(cluster_id: str) -> World:
 class FakeBackend:
     """Identity.RESERVED_ID without a gate: ``close`` is its fence."""
 
-    traits = Traits(identity=Identity.RESERVED_ID, gated=False, remembers=False)
+    traits = Traits(identity=Identity.RESERVED_ID, gated=False)
 
     def __init__(self, cluster_id: str, fault: str, queue_seconds: float) -> None:
         self.cluster_id = cluster_id
@@ -123,7 +123,6 @@ class FakeBackend:
             guarantee=Guarantee.EXACT,
             version="fake",
             incarnation=self._world.incarnation,
-            remembers=False,
         )
 
     async def reserve(self, job: DurableJob, key: str) -> Offer:
@@ -172,7 +171,10 @@ class FakeBackend:
     async def look_up(self, key: str, current: Current | None) -> Sighting:
         self._answer()
         runs = self._runs(self._world.by_key.get(key, []), time.monotonic())
-        return Sighting(runs=runs, incarnation=self._world.incarnation, closed=key in self._world.closed)
+        life = self._world.incarnation
+        reserved = current.reservation if current else None
+        same = reserved is not None and reserved.incarnation == life
+        return Sighting(runs=runs, incarnation=life, remembers=same, closed=key in self._world.closed)
 
     def _runs(self, ids: list[str], now: float) -> tuple[Run, ...]:
         return tuple(self._run(self._world.applications[name], now) for name in ids)

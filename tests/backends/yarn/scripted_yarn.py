@@ -18,6 +18,7 @@ from aiohttp import web
 
 from durablejob_controller.backends.yarn.tags import key_of
 
+STORES = "org.apache.hadoop.yarn.server.resourcemanager.recovery"
 ENDED = ("FINISHED", "FAILED", "KILLED")
 BIRTH = 1_790_000_000_000
 """When the stand-in's clock begins: milliseconds, as Hadoop counts."""
@@ -34,6 +35,7 @@ class App:
     state: str = "ACCEPTED"
     final: str = "UNDEFINED"
     diagnostics: str = ""
+    user: str = "etl"
     program: bool = False
     """Its program was started."""
     task: asyncio.Task[None] | None = field(default=None, repr=False)
@@ -56,7 +58,7 @@ class App:
 
     def to_api(self) -> dict[str, Any]:
         return {
-            "id": self.id, "user": "etl", "state": self.state, "finalStatus": self.final, "progress": 40.0,
+            "id": self.id, "user": self.user, "state": self.state, "finalStatus": self.final, "progress": 40.0,
             "startedTime": self.started, "applicationTags": self.tags, "applicationType": self.body["application-type"],
             "queue": "default", "diagnostics": self.diagnostics, "trackingUrl": f"http://proxy/{self.id}/",
         }  # fmt: skip
@@ -74,7 +76,7 @@ class ScriptedYarn:
     def __init__(self, behaviour: str = "well", live: Callable[[ScriptedYarn, App], Any] | None = None) -> None:
         self.behaviour = behaviour
         self.ha_state = "ACTIVE"
-        self.store = "org.apache.hadoop.yarn.server.resourcemanager.recovery.ZKRMStateStore"
+        self.store = f"{STORES}.ZKRMStateStore"
         self.safe_mode = False
         self.standby = False
         """Its NameNode is a standby one."""
@@ -126,10 +128,11 @@ class ScriptedYarn:
         """All that has ended is evicted."""
         self.known = {name: app for name, app in self.known.items() if app.active}
 
-    def restart(self, *, recovery: bool) -> None:
-        """Another life of the ResourceManager."""
+    def restart(self, *, recovery: bool, kept: bool | None = None) -> None:
+        """Another life of the ResourceManager, with a store or without; ``kept``: what it knows, if that is another."""
         self.started_on += 60_000
-        if not recovery:
+        self.store = f"{STORES}.{'ZKRMStateStore' if recovery else 'NullRMStateStore'}"
+        if not (recovery if kept is None else kept):
             self.known.clear()
 
     def exists(self, path: str) -> bool:

@@ -56,11 +56,10 @@ class SparkStandalone:
         self._tokens = surroundings.gate_token
         self._http = client(surroundings.timeout)
         self._masters = Masters(self._own.masters, self._http, surroundings.token)
-        self._remembers = False
 
     @property
     def traits(self) -> Traits:
-        return Traits(Identity.CLAIM, gated=True, remembers=self._remembers)
+        return Traits(Identity.CLAIM, gated=True)
 
     @property
     def cluster_id(self) -> str:
@@ -76,9 +75,7 @@ class SparkStandalone:
         return submissions.body_hash(job, key, self._spec)
 
     async def probe(self) -> Probe:
-        found = await probe(self._masters, self.gate_url)
-        self._remembers = found.remembers
-        return found
+        return await probe(self._masters, self.gate_url)
 
     async def reserve(self, job: DurableJob, key: str) -> Offer:
         """Nothing to set aside: the claim's number is the reservation. Fails where nothing could be submitted."""

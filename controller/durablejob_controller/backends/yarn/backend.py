@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import suppress
@@ -37,11 +38,11 @@ from durablejob_controller.backends.surroundings import Surroundings
 from durablejob_controller.backends.yarn import generic, spark, validation
 from durablejob_controller.backends.yarn.auth import Simple
 from durablejob_controller.backends.yarn.launch import Launch, Resource, value, with_environment
-from durablejob_controller.backends.yarn.managers import Conversation, Managers, words
+from durablejob_controller.backends.yarn.managers import App, Conversation, Managers, words
 from durablejob_controller.backends.yarn.probing import probe
 from durablejob_controller.backends.yarn.reading import run_of
 from durablejob_controller.backends.yarn.spark import GATE_JAR, LIBRARIES, Needed, Place
-from durablejob_controller.backends.yarn.staging import FENCE, Local, Owner, Staging, new_folder
+from durablejob_controller.backends.yarn.staging import FENCE, Kept, Local, Owner, Staging
 from durablejob_controller.backends.yarn.tags import attempt_tag, cluster_tag, key_of
 from durablejob_controller.backends.yarn.webhdfs import InvalidPath, Missing, WebHdfs
 from durablejob_controller.errors import (
@@ -81,8 +82,7 @@ class Yarn:
         authentication = Simple(self._own.user)
         self._managers = Managers(self._own.resource_managers, authentication, surroundings.timeout)
         self._hdfs = WebHdfs(self._own.staging.webhdfs, authentication, surroundings.timeout)
-        self._staging = Staging(self._own.staging.dir, self._hdfs)
-        self._remembers = False
+        self._staging = Staging(self._own.staging.dir, self._own.user, self._hdfs)
         self._life = ""
         self._watched: dict[str, str] = {}
         """Applications that were active when last seen, or that were submitted here: id -> key."""
@@ -90,7 +90,7 @@ class Yarn:
 
     @property
     def traits(self) -> Traits:
-        return Traits(Identity.RESERVED_ID, gated=self._gated, remembers=self._remembers)
+        return Traits(Identity.RESERVED_ID, gated=self._gated)
 
     @property
     def cluster_id(self) -> str:
@@ -119,10 +119,7 @@ class Yarn:
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     async def probe(self) -> Probe:
-        found = await probe(self._managers, self._staging, self._gate_url if self._gated else None)
-        if found.ready:
-            self._remembers = found.remembers
-        return found
+        return await probe(self._managers, self._staging, self._gate_url if self._gated else None)
 
     # --- reserve and submit -----------------------------------------------------------------------------
 
@@ -133,7 +130,7 @@ class Yarn:
         """
         async with self._managers.talk() as manager:
             app_id, life = await manager.new_application(), manager.info.life
-        folder = new_folder()
+        folder = await self._staging.new_folder()
         try:
             launch = await self._launch(job, key, app_id, folder)
             staged = await self._staging.keep(key, folder, launch.body(app_id))
@@ -237,15 +234,17 @@ class Yarn:
         """POST what was reserved, over the connection on which the ResourceManager has just said that it is active."""
         reservation, key = submission.reservation, submission.current.key
         app_id, staged = reservation.application_id or "", reservation.staging or ""
-        body = await self._staging.submission(key, staged)
+        body = await self._staging.submission(staged)
         if body is None:
             return Unclear("not sent: its staging folder is closed, or gone")  # the next look tells which
         body = with_environment(body, _secrets(submission))
         async with self._managers.talk() as manager:
-            life = manager.info.life
-            if life != reservation.incarnation and not manager.info.remembers:
-                return Unclear("not sent: the ResourceManager restarted without memory")
-            if await manager.app(app_id) is not None:
+            if not manager.info.knows(reservation.incarnation):
+                return Unclear("not sent: the ResourceManager has restarted, and does not know what it had accepted")
+            app = await manager.app(app_id)
+            if app is not None and not _is_of(app, key, Kept.parse(staged).user):
+                return Unclear(f"not sent: {app_id} is an application of user {app.user[:64]}, not the one reserved")
+            if app is not None:
                 self._watched[app_id] = key
                 return Accepted(app_id)
             answer = await self._post(manager, body)
@@ -269,7 +268,8 @@ class Yarn:
 
     async def observe(self) -> Snapshot:
         """One list of what has not ended; what has left the list since the last look is asked for by its id."""
-        listed = {app.id: (key, app) for app in await self._managers.alive(self._tag) if (key := key_of(app.tags))}
+        apps = await self._managers.alive(self._tag)
+        listed = {app.id: (key, app) for app in apps if (key := key_of(app.tags)) and self._is_ours(app, key)}
         fallen = [app_id for app_id in self._watched if app_id not in listed]
         if fallen or not self._life:
             await self._look_after(fallen)
@@ -295,7 +295,7 @@ class Yarn:
                 key = self._watched.get(app_id)
                 if key is None:
                     continue
-                run = run_of(app) if app is not None else None
+                run = run_of(app) if app is not None and self._is_ours(app, key) else None
                 if run is not None and run.active:
                     continue  # accepted after the list was made
                 del self._watched[app_id]
@@ -313,20 +313,25 @@ class Yarn:
         if current is None or reservation is None or reservation.application_id is None:
             async with self._managers.talk() as manager:
                 apps = await manager.apps(applicationTags=attempt_tag(key))
-                mine = tuple(run_of(app) for app in apps if key_of(app.tags) == key)
+                mine = tuple(run_of(app) for app in apps if self._is_ours(app, key))
                 return Sighting(runs=mine, incarnation=manager.info.life)
-        fence = await self._fence(key, current)
+        user = Kept.parse(reservation.staging or "").user
+        fence = await self._fence(current)
         async with self._managers.talk() as manager:
             app = await manager.app(reservation.application_id)
-            runs = (run_of(app),) if app is not None else ()
-            return replace(fence, runs=runs, incarnation=manager.info.life)
+            runs = (replace(run_of(app), foreign=not _is_of(app, key, user)),) if app is not None else ()
+            remembers = manager.info.knows(reservation.incarnation)
+            return replace(fence, runs=runs, incarnation=manager.info.life, remembers=remembers)
 
-    async def _fence(self, key: str, current: Current) -> Sighting:
+    def _is_ours(self, app: App, key: str) -> bool:
+        return _is_of(app, key, self._own.user)
+
+    async def _fence(self, current: Current) -> Sighting:
         staged = current.reservation.staging if current.reservation else None
         started = current.claim is not None and current.claim.state is not ClaimState.OPEN
         if staged is None or (started and current.outcome is None):
             return Sighting((), "")  # the winner's fate does not depend on it
-        found = await self._staging.fence(key, staged)
+        found = await self._staging.fence(staged)
         return Sighting((), "", closed=found.closed, ended_cleanly=found.ended_cleanly, held=found.held)
 
     # --- kill, close, release ---------------------------------------------------------------------------
@@ -340,12 +345,12 @@ class Yarn:
     async def close(self, job: DurableJob, current: Current) -> None:
         """Rename the staging folder. Behind the gate it is the claim that is closed, in the resource."""
         staged = current.reservation.staging if current.reservation else None
-        if staged is not None and not self._gated:
-            await self._staging.close(current.key, staged)
+        if staged is not None and current.claim is None:
+            await self._staging.close(staged)
 
     async def release(self, job: DurableJob, current: Current) -> None:
         """Sweep what the attempt has left in the staging area."""
-        await self._staging.sweep(current.key)
+        await self._staging.sweep(current.key, current.reservation.staging if current.reservation else None)
 
     async def leftovers(self) -> tuple[Leftover, ...]:
         """What lies in the staging area: two calls for each folder, which is why it is done seldom."""
@@ -366,6 +371,14 @@ class Yarn:
     async def aclose(self) -> None:
         await self._managers.aclose()
         await self._hdfs.aclose()
+
+
+def _is_of(app: App, key: str, user: str) -> bool:
+    """Whether this application was submitted for the attempt: anybody may use its id, and its tag, but as himself.
+
+    YARN shows the short name of who has the realm in his name.
+    """
+    return key_of(app.tags) == key and app.user == re.split("[/@]", user, maxsplit=1)[0]
 
 
 def _needed(work: YarnWork) -> dict[str, Needed]:

@@ -38,7 +38,6 @@ async def probe(managers: Managers, staging: Staging, gate_url: str | None) -> P
         guarantee=guarantee,
         version=info.version,
         incarnation=info.life,
-        remembers=info.remembers,
     )
 
 
@@ -81,5 +80,4 @@ def _not_ready(reason: str, message: str, info: Info | None = None) -> Probe:
         guarantee=Guarantee.NONE,
         version=info.version if info else "",
         incarnation=info.life if info else "",
-        remembers=False,
     )

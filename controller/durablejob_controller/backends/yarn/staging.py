@@ -2,15 +2,19 @@
 
 ::
 
-    <dir>/<key>/<random>/fence.zip         every container of the application localizes it (Spark: its settings)
-    <dir>/<key>/<random>/<hash>.json       the submission, whole; sent as it is, or not at all
+    <dir>/<key>/<folder>/fence.zip         every container of the application localizes it (Spark: its settings)
+    <dir>/<key>/<folder>/<hash>.json       the submission, whole; sent as it is, or not at all
     <dir>/<key>/of~<cluster>~<namespace>~<uid>/<name>      an empty folder: whose it is
     <dir>/<key>.closed                     the tombstone: the folder after close
+    <dir>/.places/<place>                  an empty folder of a random name: which staging area this is
 
 All of it is written before the reservation is recorded, and nothing after: a late writer cannot open a closed fence
 again, for its folder has another random name, which no submission mentions. After close, a late submission is accepted
 and fails, as its container finds no file. Spark removes its own folder when it ends cleanly: gone without a tombstone
 says that a run has ended so.
+
+The backend's settings may be edited while jobs run. So the reservation records where all of it lies, and for which
+user; and each ``<folder>`` begins with the name of its place: where that place is not, nothing counts as gone.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from durablejob_controller.backends.yarn.webhdfs import Missing, Stat, WebHdfs
 from durablejob_controller.errors import BackendUnavailable
@@ -30,6 +34,7 @@ from durablejob_controller.errors import BackendUnavailable
 FENCE = "fence.zip"
 _MARK = "of"
 _CLOSED = ".closed"
+_PLACES = ".places"
 FOLDER_MODE = "700"
 AT_ONCE = 16
 """Folders that are read side by side: those of jobs that have ended stay for days, and are many."""
@@ -45,6 +50,37 @@ class Fence:
     """It went without a tombstone."""
     held: bool
     """Something is left to be swept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Where a submission is kept, as a reservation records it: ``hdfs://<user>@<authority>/<dir>/<key>/<folder>/<hash>``."""
+
+    user: str
+    """Whose the application is."""
+    root: str
+    key: str
+    folder: str
+    digest: str
+
+    @classmethod
+    def parse(cls, staged: str) -> Kept:
+        """Raises ``BackendUnavailable`` for what is none."""
+        authority, _, path = staged.partition("://")[2].partition("/")
+        parts = f"/{path}".rsplit("/", 3)
+        if len(parts) != 4 or "@" not in authority:
+            raise BackendUnavailable(f"the reservation names no place in a staging area: {staged[:200]}")
+        return cls(unquote(authority.rpartition("@")[0]), *parts)
+
+    @property
+    def home(self) -> str:
+        """The attempt's folder, while its fence is open."""
+        return f"{self.root}/{self.key}"
+
+    @property
+    def place(self) -> str:
+        """What shows that this is the staging area in which it was kept."""
+        return f"{self.root}/{_PLACES}/{self.folder.partition('-')[0]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +114,21 @@ class Owner:
 
 
 class Staging:
-    """The folder of one backend."""
+    """The folder of one backend, for the applications of ``user``."""
 
-    def __init__(self, uri: str, hdfs: WebHdfs) -> None:
+    def __init__(self, uri: str, user: str, hdfs: WebHdfs) -> None:
         parts = urlsplit(uri)
         self.authority = f"{parts.scheme}://{parts.netloc}"
+        self._kept = f"{parts.scheme}://{quote(user, safe='')}@{parts.netloc}"
         self._root = unquote(parts.path).rstrip("/")
         self._hdfs = hdfs
+        self._place = ""
 
     # --- before the reservation is recorded -------------------------------------------------------------
+
+    async def new_folder(self) -> str:
+        """A name that nobody has used, which says in which place."""
+        return f"{self._place or await self._placed()}-{secrets.token_hex(8)}"
 
     async def open(self, key: str, owner: Owner) -> None:
         """Say whose attempt this is; raises ``BackendUnavailable``."""
@@ -110,7 +152,7 @@ class Staging:
         content = json.dumps(submission, sort_keys=True, separators=(",", ":")).encode()
         digest = hashlib.sha256(content).hexdigest()
         await self._hdfs.create(f"{self._root}/{key}/{folder}/{digest}.json", content)
-        return f"{folder}/{digest}"
+        return f"{self._kept}{self._root}/{key}/{folder}/{digest}"
 
     async def drop(self, key: str, folder: str) -> None:
         """Remove what was written for a reservation that came to nothing."""
@@ -118,44 +160,51 @@ class Staging:
 
     # --- afterwards -------------------------------------------------------------------------------------
 
-    async def submission(self, key: str, staged: str) -> dict[str, Any] | None:
+    async def submission(self, staged: str) -> dict[str, Any] | None:
         """The recorded submission; None: it is gone. Raises ``BackendUnavailable`` for one that is another."""
-        folder, _, digest = staged.partition("/")
+        kept = Kept.parse(staged)
         try:
-            content = await self._hdfs.read(f"{self._root}/{key}/{folder}/{digest}.json")
+            content = await self._hdfs.read(f"{kept.home}/{kept.folder}/{kept.digest}.json")
         except Missing:
             return None
-        if hashlib.sha256(content).hexdigest() != digest:
+        if hashlib.sha256(content).hexdigest() != kept.digest:
             raise BackendUnavailable("the submission in the staging area is not the one that was recorded")
         found: dict[str, Any] = json.loads(content)
         return found
 
-    async def fence(self, key: str, staged: str) -> Fence:
-        """How it is now."""
-        folder = staged.partition("/")[0]
-        if await self._hdfs.stat(f"{self._root}/{key}/{folder}/{FENCE}") is not None:
+    async def fence(self, staged: str) -> Fence:
+        """How it is now; raises ``BackendUnavailable`` also where this is not the staging area that it is in."""
+        kept = Kept.parse(staged)
+        if await self._hdfs.stat(f"{kept.home}/{kept.folder}/{FENCE}") is not None:
             return Fence(closed=False, ended_cleanly=False, held=True)
-        if await self._hdfs.stat(f"{self._root}/{key}{_CLOSED}/{folder}") is not None:
+        if await self._hdfs.stat(f"{kept.home}{_CLOSED}/{kept.folder}") is not None:
             return Fence(closed=True, ended_cleanly=False, held=True)
-        return Fence(closed=True, ended_cleanly=True, held=await self.holds(key))
+        if await self._hdfs.stat(kept.place) is None:
+            raise BackendUnavailable(
+                f"HDFS has no {kept.place}, where this job's fence was put: was the backend's yarn.staging edited? "
+                "Nothing can be said of the job until it is as before"
+            )
+        return Fence(closed=True, ended_cleanly=True, held=await self._holds(kept.home))
 
-    async def holds(self, key: str) -> bool:
+    async def _holds(self, home: str) -> bool:
         """Whether something of this attempt is left."""
-        for home in (key, f"{key}{_CLOSED}"):
-            if await self._hdfs.stat(f"{self._root}/{home}") is not None:
+        for path in (home, f"{home}{_CLOSED}"):
+            if await self._hdfs.stat(path) is not None:
                 return True
         return False
 
-    async def close(self, key: str, staged: str) -> None:
+    async def close(self, staged: str) -> None:
         """Rename the attempt's folder. Idempotent: what decides is that the fence's file is no longer there."""
-        await self._hdfs.rename(f"{self._root}/{key}", f"{self._root}/{key}{_CLOSED}")
-        if not (await self.fence(key, staged)).closed:
+        home = Kept.parse(staged).home
+        await self._hdfs.rename(home, f"{home}{_CLOSED}")
+        if not (await self.fence(staged)).closed:
             raise BackendUnavailable("the staging folder could not be renamed")
 
-    async def sweep(self, key: str) -> None:
-        """Remove all of an attempt that has ended."""
-        for home in (key, f"{key}{_CLOSED}"):
-            await self._hdfs.delete(f"{self._root}/{home}")
+    async def sweep(self, key: str, staged: str | None = None) -> None:
+        """Remove all of an attempt that has ended, from where its reservation has it."""
+        home = Kept.parse(staged).home if staged is not None else f"{self._root}/{key}"
+        for path in (home, f"{home}{_CLOSED}"):
+            await self._hdfs.delete(path)
 
     async def owners(self) -> dict[str, Owner]:
         """Whose the folders are, by the attempt's key: two calls for each, some of them at a time."""
@@ -187,9 +236,14 @@ class Staging:
             found = await self._hdfs.stat(self._root)
         if found is None or not found.folder:
             raise BackendUnavailable(f"{self.authority}{self._root} is not a folder")
+        await self._placed()
         return found
 
-
-def new_folder() -> str:
-    """A name that nobody has used."""
-    return secrets.token_hex(8)
+    async def _placed(self) -> str:
+        """Name of this place, given to it if it has none. Two that do so at once give it two: each is as good."""
+        names = sorted(await self._children(f"{self._root}/{_PLACES}"))
+        if not names:
+            names = [secrets.token_hex(4)]
+            await self._hdfs.mkdirs(f"{self._root}/{_PLACES}/{names[0]}", FOLDER_MODE)
+        self._place = names[0]
+        return self._place
