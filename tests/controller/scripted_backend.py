@@ -113,9 +113,7 @@ class ScriptedBackend:
         fault = self.fault or self.exact_fault
         if fault is not None:
             raise fault
-        return Sighting(
-            self.runs.get(key, ()), self.incarnation, closed=self.closed, held=self.held, remembers=True
-        )
+        return Sighting(self.runs.get(key, ()), self.incarnation, closed=self.closed, held=self.held, remembers=True)
 
     async def kill(self, run: str) -> None:
         self.done.append(f"kill {run}")
