@@ -120,10 +120,8 @@ def bench_yarn(found: Figures) -> str:
     """Beside spark-submit in the same run."""
     rows = [(title, f"{found[name]:,.1f} {unit}".strip()) for title, name, unit, _ in bench.ROWS]
     about = found["about"]
-    return (
-        f"{table(('what', 'measured'), rows)}\n\n{_date(about)}, on a machine with a load of {about['load']:.1f} when it "
-        "began."
-    )
+    said = f"{_date(about)}; load of the machine when it began: {about['load']:.1f}."
+    return f"{table(('what', 'measured'), rows)}\n\n{said}"
 
 
 PARTS: tuple[tuple[str, str, Callable[[Figures], str]], ...] = (
