@@ -45,13 +45,14 @@ object         ended                        as for the winner
 Open           another's has the id         Failed
 reserved id    another's has the id         close, Lost
 reserved id    another run under the id     kill it; close, Lost
-reserved id    a run, seen first            record its start, by an exact look, also if it has ended
-reserved id    the same, without a fence    active or killed: a copy, for the fence went with a clean end: kill it;
-                                            close, Lost
-reserved id    absent, or refused copy      it was accepted, or the answer comes from a life that cannot know: close,
+reserved id    active, seen first           record its start, by an exact look
+reserved id    active or killed, and first  a copy, for the fence went with a clean end of another: kill it; close,
+               seen when the fence is gone  Lost
+reserved id    absent, or refused copy      it was accepted, or the answer is of a life that cannot know: close,
                                             Lost. Else it never began: wish, deadline, refusal (noted first), other
                                             body: close, then Cancelled, Failed; nothing of these: submit again
-reserved id    active, ended                as for the winner; close comes before the end
+reserved id    active, ended                as for the winner; close comes before the end, and tells of the run if its
+                                            start is not recorded: that is as good as a record
 any            no usable answer             wait
 any            (restored from a backup)     what would begin something waits until a person agrees
 =============  ===========================  ==========================================================

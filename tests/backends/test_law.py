@@ -199,6 +199,24 @@ async def test_after_the_close_no_run_begins_however_late_a_submission_comes(nam
 
 
 @every_backend
+async def test_which_run_was_seen_is_known_from_the_close_on(name: str) -> None:
+    async with LAWS[name].opened() as case:
+        if case.backend.traits.identity is not Identity.RESERVED_ID:
+            return
+        job = case.job()
+        submission = await case.reserved(job)
+        key, current = submission.current.key, submission.current
+        for seen, told in ((None, None), ("77", "77"), (None, "77"), ("78", "77")):
+            await case.backend.close(job, current, seen=seen)
+            found = await case.backend.look_up(key, current)
+            assert (found.closed, found.seen) == (True, told)
+        other = await case.reserved(case.job("other"))
+        await case.backend.close(other.job, other.current, seen="77")
+        found = await case.backend.look_up(other.current.key, other.current)
+        assert (found.closed, found.seen) == (True, "77")
+
+
+@every_backend
 async def test_letting_go_may_be_repeated(name: str) -> None:
     async with LAWS[name].opened() as case:
         job = case.job()
