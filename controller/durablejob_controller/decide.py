@@ -206,6 +206,8 @@ def _look_for(site: Site) -> LookUp:
 
 def _reserve(job: DurableJob, current: Current, site: Site, seen: Seen, now: datetime) -> Decision:
     offer = seen.offer
+    if offer is not None and offer.body_hash not in ("", site.body_hash):
+        offer = None  # of the backend as it was: another body, perhaps without the gate
     if site.traits.identity is not Identity.CLAIM and offer is None:
         if seen.rejected is not None:  # what the system will not even hold has no effect, now or later
             return end(job, current, Outcome.FAILED, Why(seen.rejected.reason, seen.rejected.message), now)

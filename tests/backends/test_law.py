@@ -13,6 +13,7 @@ from durablejob_api.names import attempt_key
 from durablejob_controller.backends.contract import (
     Accepted,
     Identity,
+    Offer,
     Phase,
     Rejected,
     Run,
@@ -53,8 +54,11 @@ def ended(found: tuple[Run, ...]) -> bool:
 async def test_reserving_has_no_effect_however_often(name: str) -> None:
     async with LAWS[name].opened() as case:
         job = case.job()
+        key = attempt_key(job.metadata.uid, 1)
         for _ in range(3):
-            await case.backend.reserve(job, attempt_key(job.metadata.uid, 1))
+            offer = await case.backend.reserve(job, key)
+            assert isinstance(offer, Offer)
+            assert offer.body_hash in ("", case.backend.body_hash(job, key))
         assert not begun(await runs(case, job))
         assert case.starts(job) == 0
 

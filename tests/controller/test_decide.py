@@ -71,6 +71,8 @@ BEFORE_THE_START: dict[str, Row] = {
     "and tried again after the pause": (job(), site(FENCED_ID), seen(doubt="no room"), "reserve"),
     "what was reserved is recorded, then submitted": (
         job(), site(FENCED_ID), seen(offer=Offer(application_id="a1")), "Submitting, submit"),
+    "what was put together before the backend was edited is reserved again": (
+        job(), site(FENCED_ID), seen(offer=Offer(application_id="a1", body_hash="hash-0")), "reserve"),
     "an object is reserved": (job(), site(OBJECT), seen(), "reserve"),
     "what cannot even be reserved has failed": (job(), site(OBJECT), seen(rejected=REFUSAL), "Failed NoSuchQueue"),
     "nor can an id": (job(), site(FENCED_ID), seen(rejected=REFUSAL), "Failed NoSuchQueue"),

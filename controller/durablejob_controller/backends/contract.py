@@ -196,6 +196,9 @@ class Offer:
     object_uid: str | None = None
     incarnation: str = ""
     """The life that has set it aside; says also whether that life keeps what it accepts, where others do not."""
+    body_hash: str = ""
+    """Hash of what was already put together for it; empty: nothing was. One of a backend that has been edited since is
+    not recorded, but made again."""
     staging: str | None = None
     """What was put into a staging area for it, and where: it is found also after the backend's settings were edited."""
 

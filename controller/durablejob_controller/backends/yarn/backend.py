@@ -142,7 +142,7 @@ class Yarn:
             with suppress(BackendError):  # it is tried again, in another folder
                 await self._staging.drop(key, folder)
             raise
-        return Offer(application_id=app_id, incarnation=life, staging=staged)
+        return Offer(app_id, incarnation=life, body_hash=self.body_hash(job, key), staging=staged)
 
     async def _launch(self, job: DurableJob, key: str, app_id: str, folder: str) -> Launch:
         tags = (self._tag, attempt_tag(key))
