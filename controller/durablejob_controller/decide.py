@@ -27,7 +27,7 @@ Open           a run of it is active        wait: it will ask the gate
 Open           its run has ended well       the status was rolled back: Lost
 Open           its run has ended            the system names a cause: Failed. Else a new claim; after 5, Failed
 Open           nothing                      submit again: under a new claim, or under the reserved id; Failed if it
-                                            may have been forgotten
+                                            may have been forgotten, or its files are closed; Lost if a run took them
 Started/Ended  (deletion, policy Orphan)    let the resource go
 Started        winner active                wait; with a wish: kill the winner
 Started/Ended  winner succeeded or failed   that outcome
@@ -53,6 +53,8 @@ reserved id    absent, or refused copy      it was accepted, or the answer is of
                                             body: close, then Cancelled, Failed; nothing of these: submit again
 reserved id    active, ended                as for the winner; close comes before the end, and tells of the run if its
                                             start is not recorded: that is as good as a record
+any            none of many submissions     after 10 s what they are answered is told; after 15 min (a claim: 50 of
+                                            them) it is given up, as if refused
 any            no usable answer             wait
 any            (restored from a backup)     what would begin something waits until a person agrees
 =============  ===========================  ==========================================================

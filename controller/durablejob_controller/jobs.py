@@ -17,7 +17,7 @@ from durablejob_api.job import DurableJob
 from durablejob_api.names import attempt_key
 from durablejob_api.spec import BackendKind, BackendRef, BackendType, DurableJobSpec, PluginWork
 from durablejob_api.status import DurableJobStatus
-from durablejob_controller.backends.contract import Offer, Rejected, Sighting
+from durablejob_controller.backends.contract import Offer, Phase, Rejected, Sighting
 from durablejob_controller.kube import Object, is_newer
 from durablejob_controller.poller import TROUBLE_AFTER
 
@@ -67,7 +67,7 @@ class Entry:
     doubt: str | None = None
     """What the last unclear one was answered."""
     trying_since: float | None = None
-    """When the first submission of this attempt was sent."""
+    """When the first submission of this attempt was sent since a run of it was last seen."""
     failing: dict[str, tuple[float, str]] = field(default_factory=dict)
     """Which verbs have had no usable answer for this job, although batches may have one: since when, and the last."""
     missing_since: float | None = None
@@ -113,6 +113,8 @@ class Entry:
             return
         if not same:
             self.since = asked
+        if any(run.phase is not Phase.INERT for run in own):
+            self.trying_since = None  # one has arrived
         self.sighting, self.asked, self.exact = sighting, asked, exact
 
     def forget_sighting(self) -> None:

@@ -69,7 +69,7 @@ class Seen:
     tries: int = 0
     """Submissions that this process has sent for this attempt."""
     trying: float = 0.0
-    """Seconds since the first of them."""
+    """Seconds since the first of them of which no run was seen."""
     trouble: str | None = None
     """Why the external system has given no usable answer for a while; None: it answers."""
 

@@ -316,6 +316,21 @@ async def test_a_submission_that_is_never_clear_is_told_and_at_last_given_up(mon
         assert backend.closed
 
 
+async def test_what_was_listed_and_then_vanished_is_not_given_up_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may have waited in the queue for hours: the time counts since a run was last seen."""
+    monkeypatch.setattr(steps, "AMBIGUITY_ENDS_AFTER", 0.3)
+    async with staged() as stage:
+        backend = await stage.use_scripted()
+        backend.traits = Traits(Identity.RESERVED_ID, gated=True)
+        backend.on_submit = lambda s: backend.runs.update({s.current.key: (Run("app-1", Phase.QUEUED),)})
+        uid = stage.job()
+        await stage.work(lambda: backend.submitted and stage.entry(uid).sighting and stage.entry(uid).sighting.runs)
+        await asyncio.sleep(0.4)
+        backend.runs = {}
+        await stage.work(lambda: len(backend.submitted) > 1)
+        assert stage.state() == "Submitting"
+
+
 async def test_what_keeps_anything_from_being_reserved_is_told_and_tried_again() -> None:
     async with staged() as stage:
         backend = await stage.use_scripted()

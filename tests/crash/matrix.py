@@ -11,14 +11,15 @@ from tests.crash.cell import Cell, Result
 from tests.crash.hook import ANY, Crash, How, Moment, Since
 from tests.crash.pairs import pairwise
 from tests.crash.real import RealSparkSystem
-from tests.crash.stories import JOBS, REAL_SPARK, SPARK, YARN
+from tests.crash.stories import GATED_YARN, JOBS, REAL_SPARK, SPARK, YARN
 from tests.crash.systems import JobSystem, SparkSystem
-from tests.crash.yarn import YarnSystem
+from tests.crash.yarn import GatedYarnSystem, YarnSystem
 
 STORIES = {
     SparkSystem.name: SPARK,
     JobSystem.name: JOBS,
     YarnSystem.name: YARN,
+    GatedYarnSystem.name: GATED_YARN,
     RealSparkSystem.name: REAL_SPARK,
 }
 MANNERS = (

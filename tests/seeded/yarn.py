@@ -80,7 +80,7 @@ YARN = (
     Bug(
         "the engine keeps which run was seen to itself", "controller/durablejob_controller/reconcile.py",
         ", seen=first.seen))", "))",
-        ("tests/backends/yarn/test_life.py",),
+        ("tests/backends/yarn/test_forgotten.py",),
     ),
     Bug(
         "a copy that was killed is taken for the run", "controller/durablejob_controller/ungated.py",
@@ -108,6 +108,37 @@ YARN = (
         "what has left the list is taken for gone", _Y + "backend.py",
         "        if fallen or not self._life:\n", "        if not self._life:\n",
         _BACKEND,
+    ),
+    Bug(
+        "behind the gate what a job brings is on the ApplicationMaster's class path", _Y + "spark.py",
+        "    first = [] if gated else [\"{{PWD}}\"]\n", "    first = [\"{{PWD}}\"]\n",
+        ("tests/backends/yarn/test_spark.py",),
+    ),
+    Bug(
+        "a job's variables may act on the script that starts the JVM", _Y + "validation.py",
+        "    if _SHELL.fullmatch(name):\n", "    if False:\n",
+        ("tests/backends/yarn/test_validation.py",),
+    ),
+    Bug(
+        "a file's own name reaches the NodeManager's shell", _Y + "validation.py",
+        "    if not _NAME.fullmatch(own):\n", "    if False:\n",
+        ("tests/backends/yarn/test_validation.py",),
+    ),
+    Bug(
+        "what the backend itself lacks fails the jobs", _Y + "spark.py",
+        "        return self.field.startswith(\"backend.\")\n", "        return False\n",
+        _BACKEND,
+    ),
+    Bug(
+        "a submission that stays unclear is repeated for ever", "controller/durablejob_controller/steps.py",
+        "if seen.trying >= AMBIGUITY_ENDS_AFTER else None", "if False else None",
+        _DECIDE,
+    ),
+    Bug(
+        "a fence that cannot be closed is told to nobody", "controller/durablejob_controller/reconcile.py",
+        "            await self._heard(entry, first, getattr(backend, first)(entry.job, current))\n",
+        "            await getattr(backend, first)(entry.job, current)\n",
+        ("tests/controller/test_reconcile_errors.py",),
     ),
     Bug(
         "a list is enough to reserve an id", "controller/durablejob_controller/decide.py",

@@ -19,7 +19,7 @@ from durablejob_controller.backends.yarn import plugin
 from durablejob_controller.errors import KubernetesUnavailable
 from durablejob_controller.kube import BACKENDS, JOBS
 from tests.backends.yarn import works
-from tests.backends.yarn.scripted_yarn import App, ScriptedYarn
+from tests.backends.yarn.scripted_yarn import ScriptedYarn
 from tests.controller.stage import Stage, staged
 from tests.crash.applications import live
 from tests.crash.stories import YARN, Story, When
@@ -191,31 +191,3 @@ def _named(call: str) -> str:
     """The call without the names of this run."""
     method, _, what = call.partition(" ")
     return f"{method} {'/'.join(part for part in what.split('/') if not any(c.isdigit() for c in part[-4:]))}"
-
-
-async def _ends_at_once(cluster: ScriptedYarn, app: App) -> None:
-    cluster.launch(app)
-    cluster.end(app)
-
-
-async def test_what_was_seen_and_is_evicted_before_its_end_is_written_is_lost_and_not_failed() -> None:
-    """The API server takes no write from then on at which it is seen; the process that comes after finds nothing."""
-    async with works.serving(ScriptedYarn(live=_ends_at_once)) as cluster:
-        life = Life(STORIES[0], cluster, Strike(None))
-        async with life.controller() as first:
-            spec = {"backendRef": {"kind": "JobBackend", "name": "fake", "type": "Yarn"}, "plugin": None}
-            first.job(**spec, yarn={"command": "run"})
-            submit = first.reconciler._submit
-
-            async def cut_off(*arguments: Any) -> bool:
-                first.kube.fail("replace", JOBS, KubernetesUnavailable("away"), times=10**6)
-                return await submit(*arguments)
-
-            first.reconciler._submit = cut_off  # type: ignore[method-assign]
-            await first.work(lambda: any(".seen/" in path for path in cluster.files), patience=30)
-            assert first.state() == "Submitting"
-            cluster.forget()
-            async with life.controller(first) as second:
-                await second.work(lambda: second.state() in TERMINAL, patience=30)
-                assert (second.state(), second.reason()) == ("Lost", "Lost")
-        assert len(cluster.runs) == 1
