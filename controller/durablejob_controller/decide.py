@@ -45,13 +45,14 @@ object         ended                        as for the winner
 Open           another's has the id         Failed
 reserved id    another's has the id         close, Lost
 reserved id    another run under the id     kill it; close, Lost
-reserved id    a run, seen first            record its start, by an exact look, also if it has ended
-reserved id    the same, without a fence    active or killed: a copy, for the fence went with a clean end: kill it;
-                                            close, Lost
-reserved id    absent, or refused copy      it was accepted, or the answer comes from a life that cannot know: close,
+reserved id    active, seen first           record its start, by an exact look
+reserved id    active or killed, and first  a copy, for the fence went with a clean end of another: kill it; close,
+               seen when the fence is gone  Lost
+reserved id    absent, or refused copy      it was accepted, or the answer is of a life that cannot know: close,
                                             Lost. Else it never began: wish, deadline, refusal (noted first), other
                                             body: close, then Cancelled, Failed; nothing of these: submit again
-reserved id    active, ended                as for the winner; close comes before the end
+reserved id    active, ended                as for the winner; close comes before the end, and tells of the run if its
+                                            start is not recorded: that is as good as a record
 any            none of many submissions     after 10 s what they are answered is told; after 15 min (a claim: 50 of
                                             them) it is given up, as if refused
 any            no usable answer             wait
@@ -207,6 +208,8 @@ def _look_for(site: Site) -> LookUp:
 
 def _reserve(job: DurableJob, current: Current, site: Site, seen: Seen, now: datetime) -> Decision:
     offer = seen.offer
+    if offer is not None and offer.body_hash not in ("", site.body_hash):
+        offer = None  # of the backend as it was: another body, perhaps without the gate
     if site.traits.identity is not Identity.CLAIM and offer is None:
         if seen.rejected is not None:  # what the system will not even hold has no effect, now or later
             return end(job, current, Outcome.FAILED, Why(seen.rejected.reason, seen.rejected.message), now)

@@ -203,8 +203,7 @@ class Reconciler:
                 self._queue.add_after(uid, self._poll_interval)
                 return False
             case Close() | Release():
-                verb = "close" if isinstance(decision, Close) else "release"
-                return await self._look_up(uid, entry, exactly=True, first=verb)
+                return await self._look_up(uid, entry, exactly=True, first=decision)
 
     def _backend(self, entry: Entry) -> Backend:
         found = self._sites.entry(entry.job)
@@ -263,7 +262,7 @@ class Reconciler:
 
     # --- towards the external system ------------------------------------------------------------------
 
-    async def _look_up(self, uid: str, entry: Entry, exactly: bool, first: str | None = None) -> bool:
+    async def _look_up(self, uid: str, entry: Entry, exactly: bool, first: Close | Release | None = None) -> bool:
         """Ask, after this verb; a verb without an answer is as an unanswered look: told when it lasts, and repeated."""
         found = self._sites.entry(entry.job)
         if found is None or found.poller is None:
@@ -291,10 +290,12 @@ class Reconciler:
         entry.saw(sighting, sent, exact=exactly)
         return True
 
-    async def _look_up_exactly(self, entry: Entry, first: str | None) -> Sighting:
+    async def _look_up_exactly(self, entry: Entry, first: Close | Release | None) -> Sighting:
         backend, current = self._backend(entry), entry.job.current
-        if first is not None and current is not None:
-            await self._heard(entry, first, getattr(backend, first)(entry.job, current))
+        if isinstance(first, Close) and current is not None:
+            await self._heard(entry, "close", backend.close(entry.job, current, seen=first.seen))
+        elif first is not None and current is not None:
+            await self._heard(entry, "release", backend.release(entry.job, current))
         sighting = await self._heard(entry, "look_up", backend.look_up(entry.key, current))
         if sighting.closed:
             entry.answered("close", None)  # by another replica, perhaps

@@ -101,6 +101,9 @@ def reserved_id(
     """Submitted under its id: the fence must be closed before any end is written."""
     if seen.sighting is None:
         return unanswered(job, current, seen, now)
+    if current.run_started_time is None and seen.sighting.seen is not None:
+        # Who closed the fence had seen this one, and has not come to record it.
+        current = current.model_copy(update={"run_started_time": seen.sighting.seen})
     known = [r for r in seen.runs if r.id == reservation.application_id]
     if any(r.foreign for r in known):
         return _close_then_end(job, current, seen, Outcome.LOST, reasons.FOREIGN_RUN, now)
@@ -111,26 +114,30 @@ def reserved_id(
         return _close_then_end(job, current, seen, Outcome.LOST, reasons.FOREIGN_RUN, now)
     if run is None or run.verdict is Verdict.REFUSED:
         return _never_seen_running(job, current, reservation, site, seen, now, run)
-    if current.run_started_time is None and run.started_time is not None:
-        return _first_seen(job, current, run, seen.sighting, seen, now)
+    first = current.run_started_time is None and run.started_time is not None
+    if first and _is_copy(run, seen.sighting):
+        return _close_then_end(job, current, seen, Outcome.LOST, reasons.COPY, now)
     if run.phase is Phase.ENDED:
         outcome, why = judge(job, current, run, now)
         return _close_then_end(job, current, seen, outcome, why, now, run=run)
+    if first:
+        return _first_seen(job, current, run, seen, now)
     if job.deleting and not wishes_end(job, current.number):
         return Unguard()  # Orphan
     return active(job, current, run, now)
 
 
-def _first_seen(job: DurableJob, current: Current, run: Run, sighting: Sighting, seen: Seen, now: datetime) -> Decision:
-    """Its start is recorded before anything else is done about it, also if it has ended.
+def _is_copy(run: Run, sighting: Sighting) -> bool:
+    """Killed, and seen first when the fence had gone with a clean end: it was not this run that took it."""
+    return sighting.ended_cleanly and run.verdict is Verdict.KILLED
 
-    From then on it was accepted, whatever the system forgets after the fence is closed, and whoever writes the end.
-    """
-    if not seen.confirmed:
+
+def _first_seen(job: DurableJob, current: Current, run: Run, seen: Seen, now: datetime) -> Decision:
+    """Record which run counts, before anything else is done about it."""
+    if seen.sighting is None or not seen.confirmed:
         return LookUp(exactly=True)  # a list knows nothing of the fence
-    if sighting.ended_cleanly and (run.active or run.verdict is Verdict.KILLED):
-        # The run that counts has ended, and has taken the fence with it: this is a copy, which could not begin.
-        return Kill(run.id) if run.active else _close_then_end(job, current, seen, Outcome.LOST, reasons.COPY, now)
+    if seen.sighting.ended_cleanly:
+        return Kill(run.id)  # the run that counts has taken the fence with it: this is a copy
     noted = current.model_copy(update={"run_started_time": run.started_time})
     state, why = State.SUBMITTED, reasons.SUBMITTED
     if current.cancel_requested_at is not None and current.reason is not None:
@@ -177,6 +184,14 @@ def _never_seen_running(
 def _close_then_end(
     job: DurableJob, current: Current, seen: Seen, outcome: Outcome, why: Why, now: datetime, run: Run | None = None
 ) -> Decision:
-    if seen.sighting is None or not seen.sighting.closed:
-        return Close()
+    """The end, once nothing can begin, and once it is known which run has ended, if that is not recorded.
+
+    Else the system may forget it before the end is written, and who looks then would take it for one that never began.
+    """
+    start = run.started_time if run is not None and current.run_started_time is None else None
+    sighting = seen.sighting
+    if sighting is None or not sighting.closed or (start is not None and not sighting.ended_cleanly):
+        return Close(seen=start)
+    if start is not None:
+        current = current.model_copy(update={"run_started_time": start})
     return end(job, current, outcome, why, now, run=run)

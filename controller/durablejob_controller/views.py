@@ -131,6 +131,9 @@ class Kill:
 class Close:
     """See to it that no run can begin."""
 
+    seen: str | None = None
+    """Start of a run that has ended, which is to be known from then on, and which is recorded nowhere."""
+
 
 @dataclass(frozen=True, slots=True)
 class Release:

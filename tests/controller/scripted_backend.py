@@ -40,6 +40,7 @@ class ScriptedBackend:
         self.runs: dict[str, tuple[Run, ...]] = {}
         self.incarnation = "life-1"
         self.closed = False
+        self.seen: str | None = None
         self.held = False
         self.staging: str | None = None
         """Part of what reserve offers."""
@@ -113,17 +114,18 @@ class ScriptedBackend:
         fault = self.fault or self.exact_fault
         if fault is not None:
             raise fault
-        return Sighting(self.runs.get(key, ()), self.incarnation, closed=self.closed, held=self.held, remembers=True)
+        runs = self.runs.get(key, ())
+        return Sighting(runs, self.incarnation, closed=self.closed, seen=self.seen, held=self.held, remembers=True)
 
     async def kill(self, run: str) -> None:
         self.done.append(f"kill {run}")
         self.on_kill(run)
 
-    async def close(self, job: DurableJob, current: Current) -> None:
+    async def close(self, job: DurableJob, current: Current, *, seen: str | None = None) -> None:
         self.done.append("close")
         if self.put_fault is not None:
             raise self.put_fault
-        self.closed = True
+        self.closed, self.seen = True, self.seen or seen
 
     async def release(self, job: DurableJob, current: Current) -> None:
         self.done.append("release")

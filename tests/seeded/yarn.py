@@ -37,13 +37,13 @@ YARN = (
     ),
     Bug(
         "closing leaves the files where they are", _Y + "staging.py",
-        "        await self._hdfs.rename(home, f\"{home}{_CLOSED}\")\n", "",
+        "            await self._hdfs.rename(home, closed)\n", "            pass\n",
         _BACKEND,
     ),
     Bug(
         "a closed fence looks like one that went with a clean end", _Y + "staging.py",
-        "return Fence(closed=True, ended_cleanly=False, held=True)",
-        "return Fence(closed=True, ended_cleanly=True, held=True)",
+        "return Fence(closed=True, seen=None, ended_cleanly=False, held=True)",
+        "return Fence(closed=True, seen=None, ended_cleanly=True, held=True)",
         _BACKEND,
     ),
     Bug(
@@ -73,9 +73,18 @@ YARN = (
         _READING,
     ),
     Bug(
-        "a fence is closed before a start is recorded", "controller/durablejob_controller/ungated.py",
-        "    if current.run_started_time is None and run.started_time is not None:\n",
-        "    if current.run_started_time is None and run.started_time is not None and run.active:\n",
+        "a run that is recorded nowhere is closed, and nobody told", "controller/durablejob_controller/ungated.py",
+        "        return Close(seen=start)\n", "        return Close()\n",
+        _DECIDE,
+    ),
+    Bug(
+        "the engine keeps which run was seen to itself", "controller/durablejob_controller/reconcile.py",
+        ", seen=first.seen))", "))",
+        ("tests/backends/yarn/test_forgotten.py",),
+    ),
+    Bug(
+        "a copy that was killed is taken for the run", "controller/durablejob_controller/ungated.py",
+        "    return sighting.ended_cleanly and run.verdict is Verdict.KILLED\n", "    return False\n",
         _DECIDE,
     ),
     Bug(

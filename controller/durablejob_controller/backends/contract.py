@@ -28,7 +28,8 @@ look_up
 kill
     Asks for the end of one run, named by its id. Idempotent; ending is seen by observing.
 close
-    After it has returned, no run of this reservation can begin any more. Idempotent.
+    After it has returned, no run of this reservation can begin any more. Idempotent. With ``seen``, ``look_up``
+    tells from the same moment on which run that was (``Sighting.seen``), whoever asks, and whatever the system forgets.
 leftovers, discard
     What lies in the system under our names, whoever's it is; and letting go of one thing that has ended and whose
     DurableJob is no more.
@@ -156,6 +157,8 @@ class Sighting:
     ended_cleanly: bool = False
     """The fence went with a run that ended cleanly (gone, and not by ``close``): whatever the system still
     knows, the program has run."""
+    seen: str | None = None
+    """Start of the run that who closed the fence had seen: as good as recorded, whatever the system knows of it now."""
     held: bool = False
     """Beside the runs something of the attempt is kept outside (files); ``release`` removes it."""
 
@@ -193,6 +196,9 @@ class Offer:
     object_uid: str | None = None
     incarnation: str = ""
     """The life that has set it aside; says also whether that life keeps what it accepts, where others do not."""
+    body_hash: str = ""
+    """Hash of what was already put together for it; empty: nothing was. One of a backend that has been edited since is
+    not recorded, but made again."""
     staging: str | None = None
     """What was put into a staging area for it, and where: it is found also after the backend's settings were edited."""
 
@@ -285,7 +291,9 @@ class Backend(Protocol):
 
     async def kill(self, run: str) -> None: ...
 
-    async def close(self, job: DurableJob, current: Current) -> None: ...
+    async def close(self, job: DurableJob, current: Current, *, seen: str | None = None) -> None:
+        """See the law; ``seen``: start of a run that was seen to have ended, and which the resource does not record."""
+        ...
 
     async def release(self, job: DurableJob, current: Current) -> None:
         """Let go of what ``held`` says is kept (of the run, or of the sighting), after the outcome is recorded."""

@@ -410,7 +410,7 @@ async def test_the_folders_of_many_are_read_side_by_side() -> None:
     async with opened() as (backend, cluster):
         jobs = [works.job(f"job-{number}") for number in range(40)]
         await asyncio.gather(*(works.reserve(job, backend) for job in jobs))
-        cluster.delay = 0.01
+        cluster.delay = 0.1
         assert len(await backend.leftovers()) == 40
         assert cluster.most_at_once >= 8
 

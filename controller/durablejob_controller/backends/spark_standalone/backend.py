@@ -159,7 +159,7 @@ class SparkStandalone:
         await self._masters.listing()  # the active Master, not the one that was active
         await self._masters.kill(run)
 
-    async def close(self, job: DurableJob, current: Current) -> None:
+    async def close(self, job: DurableJob, current: Current, *, seen: str | None = None) -> None:
         """Nothing outside: revoking the claim, which the engine writes into the resource, is the closing."""
 
     async def release(self, job: DurableJob, current: Current) -> None:

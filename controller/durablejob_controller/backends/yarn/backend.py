@@ -142,7 +142,7 @@ class Yarn:
             with suppress(BackendError):  # it is tried again, in another folder
                 await self._staging.drop(key, folder)
             raise
-        return Offer(application_id=app_id, incarnation=life, staging=staged)
+        return Offer(app_id, incarnation=life, body_hash=self.body_hash(job, key), staging=staged)
 
     async def _launch(self, job: DurableJob, key: str, app_id: str, folder: str) -> Launch:
         tags = (self._tag, attempt_tag(key))
@@ -332,7 +332,8 @@ class Yarn:
         if staged is None or (started and current.outcome is None):
             return Sighting((), "")  # the winner's fate does not depend on it
         found = await self._staging.fence(staged)
-        return Sighting((), "", closed=found.closed, ended_cleanly=found.ended_cleanly, held=found.held)
+        cleanly = found.ended_cleanly
+        return Sighting((), "", closed=found.closed, seen=found.seen, ended_cleanly=cleanly, held=found.held)
 
     # --- kill, close, release ---------------------------------------------------------------------------
 
@@ -342,11 +343,11 @@ class Yarn:
         if answer.status not in (200, 202, 400, 404):  # 400: that is no id; 404: it is forgotten
             raise BackendUnavailable(f"{answer.host} answered {answer.status} to the kill of {run}: {words(answer)}")
 
-    async def close(self, job: DurableJob, current: Current) -> None:
+    async def close(self, job: DurableJob, current: Current, *, seen: str | None = None) -> None:
         """Rename the staging folder. Behind the gate it is the claim that is closed, in the resource."""
         staged = current.reservation.staging if current.reservation else None
         if staged is not None and current.claim is None:
-            await self._staging.close(staged)
+            await self._staging.close(staged, seen=seen)
 
     async def release(self, job: DurableJob, current: Current) -> None:
         """Sweep what the attempt has left in the staging area."""

@@ -6,6 +6,7 @@
     <dir>/<key>/<folder>/<hash>.json       the submission, whole; sent as it is, or not at all
     <dir>/<key>/of~<cluster>~<namespace>~<uid>/<name>      an empty folder: whose it is
     <dir>/<key>.closed                     the tombstone: the folder after close
+    <dir>/<key>.seen/<start>               the same, where who closed it had seen the run of this start
     <dir>/.places/<place>                  an empty folder of a random name: which staging area this is
 
 All of it is written before the reservation is recorded, and nothing after: a late writer cannot open a closed fence
@@ -33,7 +34,7 @@ from durablejob_controller.errors import BackendUnavailable
 
 FENCE = "fence.zip"
 _MARK = "of"
-_CLOSED = ".closed"
+_CLOSED, _SEEN = ".closed", ".seen"
 _PLACES = ".places"
 FOLDER_MODE = "700"
 AT_ONCE = 16
@@ -46,6 +47,8 @@ class Fence:
 
     closed: bool
     """No container can localize what it must."""
+    seen: str | None
+    """Start of the run that who closed it had seen."""
     ended_cleanly: bool
     """It went without a tombstone."""
     held: bool
@@ -176,51 +179,68 @@ class Staging:
         """How it is now; raises ``BackendUnavailable`` also where this is not the staging area that it is in."""
         kept = Kept.parse(staged)
         if await self._hdfs.stat(f"{kept.home}/{kept.folder}/{FENCE}") is not None:
-            return Fence(closed=False, ended_cleanly=False, held=True)
+            return Fence(closed=False, seen=None, ended_cleanly=False, held=True)
         if await self._hdfs.stat(f"{kept.home}{_CLOSED}/{kept.folder}") is not None:
-            return Fence(closed=True, ended_cleanly=False, held=True)
+            return Fence(closed=True, seen=None, ended_cleanly=False, held=True)
+        for start in await self._children(f"{kept.home}{_SEEN}"):
+            if await self._hdfs.stat(f"{kept.home}{_SEEN}/{start}/{kept.folder}") is not None:
+                return Fence(closed=True, seen=start, ended_cleanly=False, held=True)
         if await self._hdfs.stat(kept.place) is None:
             raise BackendUnavailable(
                 f"HDFS has no {kept.place}, where this job's fence was put: was the backend's yarn.staging edited? "
                 "Nothing can be said of the job until it is as before"
             )
-        return Fence(closed=True, ended_cleanly=True, held=await self._holds(kept.home))
+        return Fence(closed=True, seen=None, ended_cleanly=True, held=await self._holds(kept.home))
 
     async def _holds(self, home: str) -> bool:
         """Whether something of this attempt is left."""
-        for path in (home, f"{home}{_CLOSED}"):
+        for path in _names(home):
             if await self._hdfs.stat(path) is not None:
                 return True
         return False
 
-    async def close(self, staged: str) -> None:
-        """Rename the attempt's folder. Idempotent: what decides is that the fence's file is no longer there."""
-        home = Kept.parse(staged).home
-        await self._hdfs.rename(home, f"{home}{_CLOSED}")
-        if not (await self.fence(staged)).closed:
+    async def close(self, staged: str, *, seen: str | None) -> None:
+        """Rename the attempt's folder. Idempotent: what decides is that the fence's file is no longer there.
+
+        Which run was ``seen`` is in the new name, so that both are one act.
+        """
+        home, closed, known = _names(Kept.parse(staged).home)
+        if seen is None:
+            await self._hdfs.rename(home, closed)
+        else:
+            await self._hdfs.mkdirs(known, FOLDER_MODE)
+            if not await self._hdfs.rename(home, f"{known}/{seen}"):
+                await self._hdfs.rename(closed, f"{known}/{seen}")
+        fence = await self.fence(staged)
+        if not fence.closed or (seen is not None and fence.seen is None and not fence.ended_cleanly):
             raise BackendUnavailable("the staging folder could not be renamed")
 
     async def sweep(self, key: str, staged: str | None = None) -> None:
         """Remove all of an attempt that has ended, from where its reservation has it."""
         home = Kept.parse(staged).home if staged is not None else f"{self._root}/{key}"
-        for path in (home, f"{home}{_CLOSED}"):
+        for path in _names(home):
             await self._hdfs.delete(path)
 
     async def owners(self) -> dict[str, Owner]:
         """Whose the folders are, by the attempt's key: two calls for each, some of them at a time."""
-        homes = await self._children(self._root)
+        homes = [name for name in await self._children(self._root) if name != _PLACES]
         found: dict[str, Owner] = {}
         shares = [homes[number::AT_ONCE] for number in range(AT_ONCE)]
         await asyncio.gather(*(self._read_owners(share, found) for share in shares))
         return found
 
     async def _read_owners(self, homes: list[str], found: dict[str, Owner]) -> None:
-        for home in homes:
+        for home in [path for name in homes for path in await self._tombs(name)]:
             for mark in await self._children(f"{self._root}/{home}"):
                 for name in await self._children(f"{self._root}/{home}/{mark}") if mark.startswith(_MARK) else ():
                     owner = Owner.parse(mark, name)
                     if owner is not None:
-                        found[home.removesuffix(_CLOSED)] = owner
+                        found[home.partition(".")[0]] = owner
+
+    async def _tombs(self, name: str) -> list[str]:
+        if not name.endswith(_SEEN):
+            return [name]
+        return [f"{name}/{start}" for start in await self._children(f"{self._root}/{name}")]
 
     async def _children(self, path: str) -> list[str]:
         try:
@@ -247,3 +267,8 @@ class Staging:
             await self._hdfs.mkdirs(f"{self._root}/{_PLACES}/{names[0]}", FOLDER_MODE)
         self._place = names[0]
         return self._place
+
+
+def _names(home: str) -> tuple[str, str, str]:
+    """Where an attempt's folder is: open; closed; and in what, closed by who had seen a run."""
+    return home, f"{home}{_CLOSED}", f"{home}{_SEEN}"
