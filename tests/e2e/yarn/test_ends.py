@@ -130,5 +130,5 @@ def test_a_deleted_job_leaves_nothing_in_the_staging_area(submitted: Stage, desk
     for name in ("generic", "gated-jar", "no-queue"):
         key = desk.end(name, timeout=300)["current"]["key"]
         desk.delete(name)
-        assert not submitted.cluster.exists(f"/staging/{key}")
-        assert not submitted.cluster.exists(f"/staging/{key}.closed")
+        for home in (key, f"{key}.closed", f"{key}.seen"):
+            assert not submitted.cluster.exists(f"/staging/{home}")

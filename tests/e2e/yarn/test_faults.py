@@ -206,7 +206,9 @@ def test_a_cancel_in_the_queue_and_one_in_the_run_end_cancelled_with_the_fence_c
         desk.patch(name, {"cancel": {"attempt": 1, "cause": "User"}})
         status = desk.end(name, timeout=60)
         assert status["state"] == "Cancelled"
-        assert stage.cluster.exists(f"/staging/{status['current']['key']}.closed")
+        home = f"/staging/{status['current']['key']}"
+        assert not stage.cluster.exists(home)
+        assert any(stage.cluster.exists(home + tombstone) for tombstone in (".closed", ".seen"))
     assert [desk.starts()[name] for name in (stuck, running, fills)] == [0, 1, 1]
 
 
