@@ -71,6 +71,8 @@ class Master:
         self.url = ""
         self.retained: int | None = None
         """So many drivers that have ended are remembered (spark.deploy.retainedDrivers; None: all)."""
+        self.slots: asyncio.Semaphore | None = None
+        """So many drivers have room on its workers at a time (None: all)."""
         self.loop: asyncio.AbstractEventLoop | None = None
         """Where it lives."""
         self._serial = itertools.count(1)
@@ -153,6 +155,10 @@ class Master:
             driver.task.cancel()
 
     async def _run(self, driver: Driver) -> None:
+        async with self.slots or contextlib.nullcontext():
+            await self._runs(driver)
+
+    async def _runs(self, driver: Driver) -> None:
         driver.state = "RUNNING"
         nonce = uuid.uuid4().hex
         async with httpx.AsyncClient(timeout=20, trust_env=False, verify=False) as http:
