@@ -90,7 +90,9 @@ def faults(found: Figures) -> str:
         )
         for scene in found["by_scene"]
     ]  # fmt: skip
-    return f"{table(heads, rows)}\n\n{found['passed']} of {found['scenes']} scenes as they should be. {_date(found)}."
+    dates = sorted({_date(scene) for scene in found["by_scene"]})
+    when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
+    return f"{table(heads, rows)}\n\n{found['passed']} of {found['scenes']} scenes as they should be. {when}."
 
 
 def bad(found: Figures) -> str:

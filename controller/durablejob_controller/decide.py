@@ -250,9 +250,10 @@ def _after_end(job: DurableJob, current: Current, site: Site | NoSite, seen: See
     unsettled = lost and (goes_on or wishes_end(job, current.number))
     revoked = current.claim is not None and current.claim.state is ClaimState.REVOKED
     held = reservation is not None and reservation.object_uid is not None
-    if (unsettled or revoked or held) and ours and not seen.fresh and seen.trouble is None:
-        # What was lost may have been found again; what can no longer start may wait in the system's queue for ever; an
-        # object may still have our finalizer, if the process that wrote the end died.
+    # What was lost may have been found again; what can no longer start may wait in the system's queue for ever; an
+    # object may still have our finalizer, if the process that wrote the end died.
+    unseen = (unsettled or revoked or held) and ours and not seen.fresh
+    if unseen and seen.trouble is None:
         return LookUp()  # a system that does not answer is not waited for: nothing can begin, or the risk was taken
     for run in seen.runs if ours else ():  # with another backend, or none, there is nobody to tell
         believed = run.id == own or current.reservation is None
@@ -279,10 +280,12 @@ def _after_end(job: DurableJob, current: Current, site: Site | NoSite, seen: See
     if goes_on:
         # A write of its own: from here on, what is observed is the new attempt's key.
         return Record(advanced(job, fresh_attempt(job), State.PENDING, reasons.NEXT_ATTEMPT, now))
-    return _time_to_live(job, current, now)
+    due = _time_to_live(job, current, now)
+    # Nobody waits for it any more: until its time is over the system is asked, now and then, whether it answers again.
+    return LookUp() if unseen and isinstance(due, Wait) else due
 
 
-def _time_to_live(job: DurableJob, current: Current, now: datetime) -> Decision:
+def _time_to_live(job: DurableJob, current: Current, now: datetime) -> Delete | Wait:
     seconds: float = job.spec.ttl_seconds_after_finished
     holder = job.spec.holder
     if holder is not None and holder.acknowledged < current.number:

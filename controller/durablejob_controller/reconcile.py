@@ -61,6 +61,9 @@ T = TypeVar("T")
 MAX_STEPS = 20
 """Steps in one go; a job that wants more has its turn again after the others."""
 
+LOOK_AGAIN = 30.0
+"""Seconds after which a system in trouble is asked again for what a job that has ended may have left there."""
+
 FORBIDDEN_TIMES = 3
 """Refusals of a Secret that are not believed yet."""
 
@@ -281,7 +284,7 @@ class Reconciler:
                 sent, sighting = taken.sent, taken.sighting(entry.key)
         except BackendError as error:
             log.debug("%s: no usable answer: %s", entry.job.metadata.name, error, extra=fields(entry.job))
-            self._queue.add_after(uid, self._poll_interval)
+            self._queue.add_after(uid, LOOK_AGAIN if told and not entry.unfinished else self._poll_interval)
             if (poller.trouble or entry.trouble) is None or told:
                 return False
             entry.forget_sighting()

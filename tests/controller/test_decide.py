@@ -430,6 +430,10 @@ AFTER_THE_END: dict[str, Row] = {
     "and before the next attempt": (job(_REVOKED, attempt=2), site(), old(), "look up"),
     "and is let go when nothing is there": (job(_REVOKED, deleting=True), site(), seen(), "unguard"),
     "or nobody answers": (job(_REVOKED, deleting=True), site(), Seen(trouble="no route"), "unguard"),
+    "where nobody waits for it, the system is asked until it answers": (
+        job(_REVOKED, ttl_seconds_after_finished=160), site(), Seen(trouble="no route"), "look up"),
+    "or until its time to live is over": (
+        job(_REVOKED, ttl_seconds_after_finished=100), site(), Seen(trouble="no route"), "delete"),
     "the winner's tail is not": (job(_DONE, ttl_seconds_after_finished=160), site(), seen(run("d1", RUNNING)),
         "wait 60"),
     "whether an object is held is looked up: who wrote the end may have died": (job(_OBJECT), site(OBJECT),

@@ -228,6 +228,29 @@ async def test_jobs_are_told_of_a_system_that_stays_away_and_go_on_when_it_is_ba
         await stage.work(lambda: backend.submitted)
 
 
+async def test_what_waits_in_a_queue_is_killed_when_its_system_is_back_though_its_job_has_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pollers, "TROUBLE_AFTER", 0.05)
+    monkeypatch.setattr(reconcile, "LOOK_AGAIN", 0.05)
+    async with staged() as stage:
+        backend = await stage.use_scripted()
+        backend.traits = Traits(Identity.CLAIM, gated=True)
+        backend.on_submit = lambda s: backend.runs.update({s.current.key: (Run("d1", Phase.QUEUED, claim=1),)})
+        stage.job()
+        await stage.work(lambda: backend.submitted)
+        backend.fault = BackendUnavailable("m1:8080 cannot be reached")
+        stage.kube.change(JOBS, "data", "load", spec={"cancel": {"attempt": 1, "cause": "User"}})
+        await stage.work(lambda: stage.state() == "Cancelled")
+        (poller,) = [e.poller for e in stage.sites._entries.values() if e.poller is not None]
+        await stage.work(lambda: poller.trouble)
+        asked = backend.observed
+        await stage.work(lambda: backend.observed > asked + 2)
+        assert "kill d1" not in backend.done
+        backend.fault = None
+        await stage.work(lambda: "kill d1" in backend.done)
+
+
 async def test_a_job_is_told_when_only_the_exact_look_ups_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (pollers, jobs):
         monkeypatch.setattr(module, "TROUBLE_AFTER", 0.05)

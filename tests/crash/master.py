@@ -9,6 +9,7 @@ its own, again and again until there is a verdict; and reports its end last.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import threading
@@ -67,6 +68,8 @@ class Master:
         self.url = ""
         self.retained: int | None = None
         """So many drivers that have ended are remembered (spark.deploy.retainedDrivers; None: all)."""
+        self.slots: asyncio.Semaphore | None = None
+        """So many drivers have room on its workers at a time (None: all)."""
         self.loop: asyncio.AbstractEventLoop | None = None
         """Where it lives."""
         self._serial = itertools.count(1)
@@ -149,6 +152,10 @@ class Master:
             driver.task.cancel()
 
     async def _run(self, driver: Driver) -> None:
+        async with self.slots or contextlib.nullcontext():
+            await self._runs(driver)
+
+    async def _runs(self, driver: Driver) -> None:
         driver.state = "RUNNING"
         async with client() as http:
             claim = Claim(http, driver.url, driver.id)
