@@ -159,3 +159,21 @@ async def test_the_token_is_not_sent_where_a_redirect_leads() -> None:
             await asyncio.gather(watch, return_exceptions=True)
     assert asked.is_set()
     assert set(told) == {None}
+
+
+async def test_a_watch_that_cancels_itself_is_begun_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = 0
+
+    async def operator(**_: Any) -> None:
+        nonlocal begun
+        begun += 1
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr("durablejob_controller.handlers.kopf.operator", operator)
+    monkeypatch.setattr("durablejob_controller.handlers.AGAIN_AFTER", 0.01)
+    watch = asyncio.create_task(Watch(cast(Engine, Told()), Settings(), kubernetes_client.Configuration()).run())
+    async with asyncio.timeout(10):
+        while begun < 3:
+            await asyncio.sleep(0.01)
+    watch.cancel()
+    await asyncio.gather(watch, return_exceptions=True)
