@@ -141,7 +141,7 @@ class Watch:
         while not self._stop.is_set():
             try:
                 asyncio.run(self._watch(loop))
-            except Exception as error:
+            except (Exception, asyncio.CancelledError) as error:  # the second: by kopf itself
                 log.warning("the watch failed, and begins anew: %s: %s", type(error).__name__, error)
             metrics.WATCH_ENDS.inc()
             self._stop.wait(AGAIN_AFTER)

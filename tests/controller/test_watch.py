@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import queue
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -159,3 +160,21 @@ async def test_the_token_is_not_sent_where_a_redirect_leads() -> None:
             await asyncio.gather(watch, return_exceptions=True)
     assert asked.is_set()
     assert set(told) == {None}
+
+
+async def test_a_watch_that_cancels_itself_is_begun_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: queue.Queue[None] = queue.Queue()
+
+    async def operator(**_: Any) -> None:
+        begun.put(None)
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr("durablejob_controller.handlers.kopf.operator", operator)
+    monkeypatch.setattr("durablejob_controller.handlers.AGAIN_AFTER", 0.01)
+    watch = asyncio.create_task(Watch(cast(Engine, Told()), Settings(), kubernetes_client.Configuration()).run())
+    try:
+        for _ in range(3):
+            await asyncio.to_thread(begun.get, timeout=10)
+    finally:
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)

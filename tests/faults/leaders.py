@@ -53,8 +53,7 @@ class Stopped:
     @property
     def name(self) -> str:
         many = f", {self.others} jobs meanwhile" if self.others > 20 else ""
-        call = self.call.partition(" [")[0]
-        return f"leader stopped {self.seconds:g} s: {call}, {self.moment}, {self.story}{many}"
+        return f"leader stopped {self.seconds:g} s: {self.call}, {self.moment}, {self.story}{many}"
 
     def run(self, bench: Bench) -> Result:
         with Scene(bench, self.name) as scene:
