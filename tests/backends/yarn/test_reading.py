@@ -96,5 +96,14 @@ def test_progress_is_told_unless_it_is_sparks_constant() -> None:
     assert run_of(app("RUNNING", progress=10.0, applicationType="SPARK")).progress is None
 
 
-def test_a_page_that_is_none_is_not_told() -> None:
-    assert run_of(app("ACCEPTED", trackingUrl="UNASSIGNED")).tracking_url is None
+@pytest.mark.parametrize("url", ["UNASSIGNED", "", "javascript:x", "http://am/" + "x" * 1024, "http://am/\nline"])
+def test_a_page_that_is_none_is_not_told(url: str) -> None:
+    assert run_of(app("ACCEPTED", trackingUrl=url)).tracking_url is None
+    assert run_of(app("ACCEPTED", trackingUrl="http://am:1/proxy/")).tracking_url == "http://am:1/proxy/"
+
+
+@pytest.mark.parametrize("digits", [10, 20, 5000])
+def test_a_number_that_is_no_exit_code_is_none(digits: int) -> None:
+    """The diagnostics repeat what a program wrote: no text of one application may stop the reading of all."""
+    run = run_of(app("FAILED", "FAILED", f"exit code {'9' * digits}"))
+    assert (run.verdict, run.reason, run.exit_code) == (Verdict.FAILED, "ApplicationFailed", None)

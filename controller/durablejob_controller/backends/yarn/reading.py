@@ -25,13 +25,15 @@ _PHASES = {
     "FAILED": Phase.ENDED,
     "KILLED": Phase.ENDED,
 }
-_EXIT = re.compile(r"(?:exitCode|exited with status|Exit code|exit code):? ?(-?\d+)")
+_EXIT = re.compile(r"(?:exitCode|exited with status|Exit code|exit code):? ?(-?\d{1,9})(?!\d)")
 _MASTER_SILENT = re.compile(r"ApplicationMaster for attempt \S+ timed out")
 _QUEUE = re.compile(
     r"unknown queue|queue .* doesn't exist|is not a leaf queue|Failed to submit .* queue", re.IGNORECASE
 )
 _LOCALIZED = re.compile(r"^.*(?:File does not exist|changed on src filesystem|Permission denied).*$", re.MULTILINE)
 _LINE = 600
+_PAGE = 1024
+"""The longest address of a page that a DurableJob holds: an ApplicationMaster may register any."""
 REFUSED_EXITS = frozenset({-1000})
 """Its container could not be localized: nothing of it has run."""
 KILLED_EXITS = frozenset({137, 143, -105, -106})
@@ -76,7 +78,7 @@ def run_of(app: App) -> Run:
         reason=end.reason if end else None,
         message=_message(app, told, end),
         exit_code=end.exit_code if end else None,
-        tracking_url=app.tracking_url if (app.tracking_url or "").startswith(("http://", "https://")) else None,
+        tracking_url=_page(app.tracking_url or ""),
         progress=_progress(app),
     )
 
@@ -132,6 +134,10 @@ def _first(told: str) -> str:
     """The beginning of the diagnostics, without the stack trace."""
     lines = [line.strip() for line in told.splitlines() if line.strip() and not line.lstrip().startswith("at ")]
     return " ".join(lines)[:_LINE]
+
+
+def _page(url: str) -> str | None:
+    return url if url.startswith(("http://", "https://")) and len(url) <= _PAGE and url.isprintable() else None
 
 
 def _progress(app: App) -> Progress | None:
