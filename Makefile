@@ -69,9 +69,9 @@ crash-double: setup ## the same, stopped a second time some calls later, in 400 
 	@$(RUN) -m tests.testbed build kube
 	@$(RUN) -m tests.crash --double $(call KEPT,crash-double) $(CHOSEN)
 
-faults: setup ## watches, leaders, outages and answers that go wrong around the controller (20 minutes)
+faults: setup ## watches, leaders, outages and answers that go wrong around the controller (ONLY=text; 25 minutes)
 	@$(RUN) -m tests.testbed build kube
-	@$(RUN) -m tests.faults --json build/results/faults.json --logs build/fault-logs
+	@$(RUN) -m tests.faults --json build/results/faults.json --logs build/fault-logs $(if $(ONLY),--only "$(ONLY)")
 
 seeded: setup ## plant mistakes in copies of the code, and name the test that notices each (minutes)
 	@$(RUN) -m tests.seeded --json build/results/seeded.json

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.bench import yarn as bench
+
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "build" / "results"
 DOCUMENT = ROOT / "docs" / "reliability.md"
@@ -88,7 +90,9 @@ def faults(found: Figures) -> str:
         )
         for scene in found["by_scene"]
     ]  # fmt: skip
-    return f"{table(heads, rows)}\n\n{found['passed']} of {found['scenes']} scenes as they should be. {_date(found)}."
+    dates = sorted({_date(scene) for scene in found["by_scene"]})
+    when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
+    return f"{table(heads, rows)}\n\n{found['passed']} of {found['scenes']} scenes as they should be. {when}."
 
 
 def bad(found: Figures) -> str:
@@ -114,6 +118,14 @@ def seeded(found: Figures) -> str:
     return f"{caught} of {len(rows)} noticed. {_date(found)}.\n\n{table(('mistake', 'the test that notices it'), rows)}"
 
 
+def bench_yarn(found: Figures) -> str:
+    """Beside spark-submit in the same run."""
+    rows = [(title, f"{found[name]:,.1f} {unit}".strip()) for title, name, unit, _ in bench.ROWS]
+    about = found["about"]
+    said = f"{_date(about)}; load of the machine when it began: {about['load']:.1f}."
+    return f"{table(('what', 'measured'), rows)}\n\n{said}"
+
+
 PARTS: tuple[tuple[str, str, Callable[[Figures], str]], ...] = (
     ("explore", "Every order of events (`make explore`)", explore),
     ("crash", "Every crash point (`make crash`)", crash),
@@ -121,6 +133,7 @@ PARTS: tuple[tuple[str, str, Callable[[Figures], str]], ...] = (
     ("faults", "Everything around it (`make faults`)", faults),
     ("bad", "Bad resources (`make bad`)", bad),
     ("seeded", "The tests' own power (`make seeded`)", seeded),
+    ("bench-yarn", "What a submission to YARN costs (`make bench`)", bench_yarn),
 )
 
 
@@ -130,7 +143,7 @@ def main() -> int:
     for name, title, words in PARTS:
         path = RESULTS / f"{name}.json"
         if not path.exists():
-            print(f"{path.relative_to(ROOT)} is missing, and the document says so: make {name}", file=sys.stderr)
+            print(f"{path.relative_to(ROOT)} is missing, and the document says so: {title}", file=sys.stderr)
         said = words(json.loads(path.read_text())) if path.exists() else "No result yet."
         parts.append(f"### {title}\n\n{said}")
     text = DOCUMENT.read_text()

@@ -12,7 +12,8 @@ two ways to keep a program from starting twice; ``steps`` what they share.
          +------------+--------------+----> Cancelling --> Cancelled
 
 Order, for every backend: reserve -> compare-and-swap -> submit -> (start) -> observe the winner ->
-close -> terminal compare-and-swap.
+close -> terminal compare-and-swap. A run found before anything was reserved, by a fresh look (by an exact one where
+ids are reserved), is Lost: the status was rolled back.
 
 The verdict table of a reserved attempt that has not ended (rows are tried from the top; "absent" and
 "unknown" count only when freshly confirmed by the attempt's own ids; "wish" is a cancel, or a deletion
@@ -25,7 +26,8 @@ Open           (wish, deadline, refusal)    revoke and end in one write: Cancell
 Open           a run of it is active        wait: it will ask the gate
 Open           its run has ended well       the status was rolled back: Lost
 Open           its run has ended            the system names a cause: Failed. Else a new claim; after 5, Failed
-Open           nothing                      submit again: under a new claim, or under the reserved id
+Open           nothing                      submit again: under a new claim, or under the reserved id; Failed if it
+                                            may have been forgotten, or its files are closed; Lost if a run took them
 Started/Ended  (deletion, policy Orphan)    let the resource go
 Started        winner active                wait; with a wish: kill the winner
 Started/Ended  winner succeeded or failed   that outcome
@@ -40,11 +42,19 @@ object         active                       wait; with a wish: kill it; deletion
 object         active, ended by others      note why, and kill it: Failed, for that reason
 object         active since another time    it was stopped, and began again: Preempted, as above
 object         ended                        as for the winner
+Open           another's has the id         Failed
+reserved id    another's has the id         close, Lost
 reserved id    another run under the id     kill it; close, Lost
-reserved id    absent, or refused copy      it was accepted, or forgotten: close, Lost. Else it never began:
-                                            wish, deadline, refusal (noted first), other body: close, then
-                                            Cancelled, Failed; nothing of these: submit again
-reserved id    active, ended                as for the winner; close comes before the end
+reserved id    active, seen first           record its start, by an exact look
+reserved id    active or killed, and first  a copy, for the fence went with a clean end of another: kill it; close,
+               seen when the fence is gone  Lost
+reserved id    absent, or refused copy      it was accepted, or the answer is of a life that cannot know: close,
+                                            Lost. Else it never began: wish, deadline, refusal (noted first), other
+                                            body: close, then Cancelled, Failed; nothing of these: submit again
+reserved id    active, ended                as for the winner; close comes before the end, and tells of the run if its
+                                            start is not recorded: that is as good as a record
+any            none of many submissions     after 10 s what they are answered is told; after 15 min (a claim: 50 of
+                                            them) it is given up, as if refused
 any            no usable answer             wait
 any            (restored from a backup)     what would begin something waits until a person agrees
 =============  ===========================  ==========================================================
@@ -159,6 +169,8 @@ def _without_backend(job: DurableJob, current: Current, site: Site | NoSite, now
 
 def _before_start(job: DurableJob, current: Current, site: Site | NoSite, seen: Seen, now: datetime) -> Decision:
     if any(run.phase is not Phase.INERT for run in seen.runs):
+        if isinstance(site, Site) and not _looked_for(site, seen):
+            return _look_for(site)  # a list may be old, or show what only pretends to be of this attempt
         return end(job, current, Outcome.LOST, reasons.FOUND_WITHOUT_RESERVATION, now)
     if wishes_end(job, current.number) or job.deleting:
         if isinstance(site, Site) and site.blocked is None and not _looked_for(site, seen) and seen.trouble is None:
@@ -195,6 +207,8 @@ def _look_for(site: Site) -> LookUp:
 
 def _reserve(job: DurableJob, current: Current, site: Site, seen: Seen, now: datetime) -> Decision:
     offer = seen.offer
+    if offer is not None and offer.body_hash not in ("", site.body_hash):
+        offer = None  # of the backend as it was: another body, perhaps without the gate
     if site.traits.identity is not Identity.CLAIM and offer is None:
         if seen.rejected is not None:  # what the system will not even hold has no effect, now or later
             return end(job, current, Outcome.FAILED, Why(seen.rejected.reason, seen.rejected.message), now)
@@ -238,15 +252,16 @@ def _after_end(job: DurableJob, current: Current, site: Site | NoSite, seen: See
     unsettled = lost and (goes_on or wishes_end(job, current.number))
     revoked = current.claim is not None and current.claim.state is ClaimState.REVOKED
     held = reservation is not None and reservation.object_uid is not None
-    if (unsettled or revoked or held) and ours and not seen.fresh and seen.trouble is None:
-        # What was lost may have been found again; what can no longer start may wait in the system's queue for ever; an
-        # object may still have our finalizer, if the process that wrote the end died.
+    # What was lost may have been found again; what can no longer start may wait in the system's queue for ever; an
+    # object may still have our finalizer, if the process that wrote the end died.
+    unseen = (unsettled or revoked or held) and ours and not seen.fresh
+    if unseen and seen.trouble is None:
         return LookUp()  # a system that does not answer is not waited for: nothing can begin, or the risk was taken
     for run in seen.runs if ours else ():  # with another backend, or none, there is nobody to tell
         believed = run.id == own or current.reservation is None
         # Who is not believed cannot start the program, yet it waits in the system's queue; who was lost and is found
         # again ends before anything else begins.
-        if run.active and (unsettled or not believed):
+        if run.active and (unsettled or not believed) and not run.foreign:
             return Kill(run.id) if seen.fresh else LookUp()  # nobody polls for a job that has ended
         if run.held and run.id == own:
             return Release()
@@ -267,10 +282,12 @@ def _after_end(job: DurableJob, current: Current, site: Site | NoSite, seen: See
     if goes_on:
         # A write of its own: from here on, what is observed is the new attempt's key.
         return Record(advanced(job, fresh_attempt(job), State.PENDING, reasons.NEXT_ATTEMPT, now))
-    return _time_to_live(job, current, now)
+    due = _time_to_live(job, current, now)
+    # Nobody waits for it any more: until its time is over the system is asked, now and then, whether it answers again.
+    return LookUp() if unseen and isinstance(due, Wait) else due
 
 
-def _time_to_live(job: DurableJob, current: Current, now: datetime) -> Decision:
+def _time_to_live(job: DurableJob, current: Current, now: datetime) -> Delete | Wait:
     seconds: float = job.spec.ttl_seconds_after_finished
     holder = job.spec.holder
     if holder is not None and holder.acknowledged < current.number:

@@ -16,11 +16,13 @@ from durablejob_controller.steps import (
     REPORTED,
     active,
     end,
+    given_up,
     inform,
     is_recorded,
     judge,
     overdue,
     state_of,
+    submit_again,
     unanswered,
     with_detail,
 )
@@ -52,6 +54,8 @@ def open_claim(
     else:
         mine = [run for run in seen.runs if run.id == reservation.application_id]
     alive = next((run for run in mine if run.active), None)
+    if any(run.foreign for run in mine) and seen.fresh:
+        return end(job, current, Outcome.FAILED, reasons.ID_TAKEN, now)  # what is ours never gets under this id
     if alive is not None:
         return _queued(job, current, reservation, alive, now)
     if not seen.fresh:
@@ -62,11 +66,18 @@ def open_claim(
         return _new_claim(job, current, site, now, seen, unstarted=False)
     if not seen.confirmed:
         return LookUp(exactly=True)
-    if seen.sighting.incarnation != reservation.incarnation and not site.traits.remembers:
+    if seen.sighting.ended_cleanly:
+        return end(job, current, Outcome.LOST, reasons.LOST, now)  # it was given leave by a record that is no more
+    if not seen.sighting.remembers:
         return end(job, current, Outcome.FAILED, reasons.FORGOTTEN_BEFORE_START, now)
     if site.body_hash != reservation.body_hash:
         return end(job, current, Outcome.FAILED, reasons.BODY_CHANGED, now)
-    return Wait(seen.hold) if seen.hold > 0 else Submit()
+    if seen.sighting.closed:
+        return end(job, current, Outcome.FAILED, reasons.CLOSED_BEFORE_START, now)
+    refusal = given_up(seen)
+    if refusal is not None:
+        return end(job, current, Outcome.FAILED, refusal, now)
+    return submit_again(job, current, seen, now)
 
 
 def stop_unstarted(job: DurableJob, current: Current, now: datetime) -> Record | None:

@@ -117,15 +117,18 @@ class Watch:
     async def run(self) -> None:
         """Watch until cancelled."""
         loop = asyncio.get_running_loop()
-        thread = asyncio.ensure_future(asyncio.to_thread(self._watch_for_ever, loop))
+        # Not one of the loop's own threads, for which it would wait at its end: kopf sometimes ends only when a watch
+        # that it had asked for is answered.
+        thread = threading.Thread(target=self._watch_for_ever, args=(loop,), name="watch", daemon=True)
+        thread.start()
         again = asyncio.ensure_future(self._end_when_asked())
         try:
-            await asyncio.shield(thread)
+            await asyncio.Event().wait()
         finally:
             again.cancel()
             self._stop.set()
             self._end_of_one.set()
-            await asyncio.wait([thread], timeout=10)
+            await asyncio.to_thread(thread.join, 10)
 
     async def _end_when_asked(self) -> None:
         """After a restore of etcd kopf would wait for ever for what comes after the last version it saw."""
@@ -138,7 +141,7 @@ class Watch:
         while not self._stop.is_set():
             try:
                 asyncio.run(self._watch(loop))
-            except Exception as error:
+            except (Exception, asyncio.CancelledError) as error:  # the second: by kopf itself
                 log.warning("the watch failed, and begins anew: %s: %s", type(error).__name__, error)
             metrics.WATCH_ENDS.inc()
             self._stop.wait(AGAIN_AFTER)

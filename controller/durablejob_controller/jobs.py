@@ -17,7 +17,7 @@ from durablejob_api.job import DurableJob
 from durablejob_api.names import attempt_key
 from durablejob_api.spec import BackendKind, BackendRef, BackendType, DurableJobSpec, PluginWork
 from durablejob_api.status import DurableJobStatus
-from durablejob_controller.backends.contract import Deferred, Offer, Rejected, Sighting
+from durablejob_controller.backends.contract import Deferred, Offer, Phase, Rejected, Sighting
 from durablejob_controller.kube import Object, is_newer
 from durablejob_controller.poller import TROUBLE_AFTER
 
@@ -67,9 +67,10 @@ class Entry:
     """Submissions in a row whose fate was unclear."""
     doubt: str | None = None
     """What the last unclear one was answered."""
-    failing_since: float | None = None
-    """Since when exact look-ups have had no usable answer, although batches may have one."""
-    failure: str = ""
+    trying_since: float | None = None
+    """When the first submission of this attempt was sent since a run of it was last seen."""
+    failing: dict[str, tuple[float, str]] = field(default_factory=dict)
+    """Which verbs have had no usable answer for this job, although batches may have one: since when, and the last."""
     missing_since: float | None = None
     """Since when the backend that the job names has been missing."""
     not_before: float = 0.0
@@ -113,6 +114,8 @@ class Entry:
             return
         if not same:
             self.since = asked
+        if any(run.phase is not Phase.INERT for run in own):
+            self.trying_since = None  # one has arrived
         self.sighting, self.asked, self.exact = sighting, asked, exact
 
     def forget_sighting(self) -> None:
@@ -120,24 +123,23 @@ class Entry:
 
     @property
     def trouble(self) -> str | None:
-        """What is wrong with the exact look-ups, once it has lasted long enough to tell."""
-        since = self.failing_since
-        return self.failure if since is not None and time.monotonic() - since >= TROUBLE_AFTER else None
+        """What is wrong with the exact look-ups, or with closing, once it has lasted long enough to tell."""
+        long_ago = time.monotonic() - TROUBLE_AFTER
+        return next((failure for since, failure in self.failing.values() if since <= long_ago), None)
 
-    def answered(self, failure: str | None) -> None:
-        """An exact look-up was answered (None), or was not."""
-        if failure is None:
-            self.failing_since = None
-        else:
-            self.failing_since = self.failing_since or time.monotonic()
-            self.failure = failure
+    def answered(self, verb: str, failure: str | None) -> None:
+        """This verb was answered (None), or was not."""
+        since = self.failing.pop(verb, (time.monotonic(), ""))[0]
+        if failure is not None:
+            self.failing[verb] = (since, failure)
 
     def forget_attempt(self) -> None:
         """Another attempt has begun: what was learnt is about the one before."""
         self.forget_sighting()
         self.asked = self.not_before = 0.0
-        self.offer = self.rejected = self.deferred = self.doubt = self.failing_since = None
+        self.offer = self.rejected = self.deferred = self.doubt = self.trying_since = None
         self.doubts = 0
+        self.failing.clear()
 
 
 def _claim(job: DurableJob) -> object:

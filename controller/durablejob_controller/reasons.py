@@ -72,9 +72,19 @@ LOST_SIGHT = Why(
     "The external system lost sight of the run (a dead worker or node), and the program has not reported its end. It "
     "may still be running: look before you run it again.",
 )
+COPY = Why(
+    "ForeignRun",
+    "The external system knows only a copy under this job's id. An earlier run has ended and removed its files; how it "
+    "ended is not known.",
+)
 FOREIGN_RUN = Why(
     "ForeignRun",
     "The external system knows another run under this job's id; of the run that was recorded nothing is known.",
+)
+ID_TAKEN = Why(
+    "IdTaken",
+    "Another application has taken the id that was reserved; the program was not started, and can no longer start. "
+    "Retry the job.",
 )
 REFUSED_COPY = Why("RefusedCopy", "Only a copy that the fence turned away is known; of an earlier run nothing is.")
 FOUND_WITHOUT_RESERVATION = Why(

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Awaitable
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from durablejob_api import FINALIZER
 from durablejob_api.job import DurableJob
@@ -63,8 +65,13 @@ from durablejob_controller.views import (
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 MAX_STEPS = 20
 """Steps in one go; a job that wants more has its turn again after the others."""
+
+LOOK_AGAIN = 30.0
+"""Seconds after which a system in trouble is asked again for what a job that has ended may have left there."""
 
 FORBIDDEN_TIMES = 3
 """Refusals of a Secret that are not believed yet."""
@@ -171,6 +178,8 @@ class Reconciler:
             trouble=trouble if entry.sighting is None else None,
             doubt=entry.doubt,
             deferred=entry.deferred,
+            tries=entry.doubts,
+            trying=now - entry.trying_since if entry.trying_since is not None else 0.0,
         )
 
     async def _carry_out(self, uid: str, entry: Entry, decision: Decision) -> bool:
@@ -207,11 +216,7 @@ class Reconciler:
                 self._queue.add_after(uid, self._poll_interval)
                 return False
             case Close() | Release():
-                verb = "close" if isinstance(decision, Close) else "release"
-                current = entry.job.current
-                if current is not None:
-                    await getattr(self._backend(entry), verb)(entry.job, current)
-                return await self._look_up(uid, entry, exactly=True)
+                return await self._look_up(uid, entry, exactly=True, first=decision)
 
     def _backend(self, entry: Entry) -> Backend:
         found = self._sites.entry(entry.job)
@@ -270,7 +275,8 @@ class Reconciler:
 
     # --- towards the external system ------------------------------------------------------------------
 
-    async def _look_up(self, uid: str, entry: Entry, exactly: bool) -> bool:
+    async def _look_up(self, uid: str, entry: Entry, exactly: bool, first: Close | Release | None = None) -> bool:
+        """Ask, after this verb; a verb without an answer is as an unanswered look: told when it lasts, and repeated."""
         found = self._sites.entry(entry.job)
         if found is None or found.poller is None:
             self._queue.add_after(uid, self._poll_interval)
@@ -281,14 +287,14 @@ class Reconciler:
             if poller.hopeless:
                 raise BackendUnavailable(poller.failure)  # the poller wakes the job; no worker waits with it
             if exactly:
-                sent, sighting = time.monotonic(), await self._look_up_exactly(entry)
+                sent, sighting = time.monotonic(), await self._look_up_exactly(entry, first)
                 poller.told(entry.key, sighting.runs, sent)
             else:
                 taken = await poller.fresh()
                 sent, sighting = taken.sent, taken.sighting(entry.key)
         except BackendError as error:
             log.debug("%s: no usable answer: %s", entry.job.metadata.name, error, extra=fields(entry.job))
-            self._queue.add_after(uid, self._poll_interval)
+            self._queue.add_after(uid, LOOK_AGAIN if told and not entry.unfinished else self._poll_interval)
             if (poller.trouble or entry.trouble) is None or told:
                 return False
             entry.forget_sighting()
@@ -297,14 +303,27 @@ class Reconciler:
         entry.saw(sighting, sent, exact=exactly)
         return True
 
-    async def _look_up_exactly(self, entry: Entry) -> Sighting:
-        try:
-            sighting = await self._backend(entry).look_up(entry.key, entry.job.current)
-        except BackendError as error:
-            entry.answered(str(error))
-            raise
-        entry.answered(None)
+    async def _look_up_exactly(self, entry: Entry, first: Close | Release | None) -> Sighting:
+        backend, current = self._backend(entry), entry.job.current
+        if isinstance(first, Close) and current is not None:
+            await self._heard(entry, "close", backend.close(entry.job, current, seen=first.seen))
+        elif first is not None and current is not None:
+            await self._heard(entry, "release", backend.release(entry.job, current))
+        sighting = await self._heard(entry, "look_up", backend.look_up(entry.key, current))
+        if sighting.closed:
+            entry.answered("close", None)  # by another replica, perhaps
         return sighting
+
+    @staticmethod
+    async def _heard(entry: Entry, verb: str, asked: Awaitable[T]) -> T:
+        """The answer; that there is none is noted."""
+        try:
+            answer = await asked
+        except BackendError as error:
+            entry.answered(verb, str(error))
+            raise
+        entry.answered(verb, None)
+        return answer
 
     async def _secrets(self, entry: Entry) -> Values | Rejected:
         """Missing rights are believed at the fourth time only: an API server that starts up says so at first."""
@@ -343,6 +362,7 @@ class Reconciler:
         if self._sites.held(entry.job) is not None:
             return True  # the answer to our last call has told it: decide again
         backend = self._backend(entry)
+        entry.trying_since = entry.trying_since or time.monotonic()
         answer = secrets if isinstance(secrets, Rejected) else await self._send(entry, backend, secrets)
         # A list that was asked for while the submission was under way may rightly lack it.
         entry.read = time.monotonic()

@@ -35,7 +35,9 @@ from durablejob_controller.views import NoSite, Site
 log = logging.getLogger(__name__)
 
 PROBE_AGAIN = 5.0
-"""Seconds between probes of a backend that is not ready."""
+"""Seconds between probes of a backend that is not ready; of one that no job needs, after the first failure."""
+APART = 0.05
+"""Seconds between two backends' probes when this process begins to lead."""
 PATIENCE = 6
 """Times the request timeout: how long a verb may take, which may need several requests."""
 
@@ -64,6 +66,7 @@ class Sites:
         """The storage has gone back from this resourceVersion, and not all that is there was listed since."""
         self.cluster_uid = ""
         self.leading = False
+        metrics.HELD.set_function(lambda: sum(entry.held is not None for entry in self._entries.values()))
 
     # --- the resources come and go ------------------------------------------------------------------
 
@@ -147,8 +150,10 @@ class Sites:
     def lead(self, leading: bool) -> None:
         """From now on this process decides, or stands by."""
         self.leading = leading
-        for entry in self._entries.values():
-            entry.asked.set()  # a leader reports what the probes find
+        if leading:  # reports what the probes find; a thousand of them at once would cost the lease again
+            loop = asyncio.get_running_loop()
+            for number, entry in enumerate(self._entries.values()):
+                loop.call_later(number * APART, entry.asked.set)
 
     async def aclose(self) -> None:
         for entry in self._entries.values():
@@ -258,14 +263,11 @@ class Sites:
             blocked = reasons.backend_not_ready(name, "Deleting", "it is being deleted")
         elif probe is not None and not probe.ready:
             blocked = reasons.backend_not_ready(name, probe.reason, probe.message)
-        traits = backend.traits
-        if probe is not None and probe.remembers != traits.remembers:
-            traits = replace(traits, remembers=probe.remembers)
         return Site(
             uid=entry.uid,
             type=entry.resource.spec.type.value if entry.resource else "",
             cluster_id=backend.cluster_id,
-            traits=traits,
+            traits=backend.traits,
             body_hash=body_hash,
             incarnation=probe.incarnation if probe else "",
             probed=probe is not None,
@@ -284,6 +286,7 @@ class Sites:
     # --- probing ---------------------------------------------------------------------------------------
 
     async def _probe_for_ever(self, entry: Entry) -> None:
+        failures = 0
         while True:
             entry.asked.clear()
             try:
@@ -292,13 +295,21 @@ class Sites:
                 log.warning("status of backend %s not written: %s", entry.address[2], error)
             except Exception:  # whatever it is, the next look may be better
                 log.exception("backend %s: probing failed", entry.address[2])
-            ready = entry.probe is not None and entry.probe.ready
+            failures = 0 if entry.probe is not None and entry.probe.ready else failures + 1
             try:
-                async with asyncio.timeout(self._settings.probe_interval if ready else PROBE_AGAIN):
+                async with asyncio.timeout(self._pause(entry, failures)):
                     await entry.asked.wait()
                 await asyncio.sleep(0.2)  # our own status write comes back as an event
             except TimeoutError:
                 pass
+
+    def _pause(self, entry: Entry, failures: int) -> float:
+        """Seconds to the next probe: soon where jobs wait for it, ever later for what nobody uses."""
+        if failures == 0:
+            return self._settings.probe_interval
+        if self._jobs.users(entry.address):
+            return PROBE_AGAIN
+        return min(PROBE_AGAIN * 2.0 ** min(failures - 1, 8), max(self._settings.probe_interval, PROBE_AGAIN))
 
     async def _look_at(self, entry: Entry) -> None:
         """Probe once, tell the jobs what is news to them, and (leading) everybody else."""
@@ -318,7 +329,6 @@ class Sites:
         entry.told_held = held is not None
         if held is not None:
             probe = replace(probe, ready=False, reason=held.reason, message=held.message)
-        metrics.HELD.set(sum(each.held is not None for each in self._entries.values()))
         if self.leading:
             cluster_id = entry.backend.cluster_id if entry.backend else None
             kind = entry.resource.spec.type.value if entry.resource else None

@@ -11,11 +11,15 @@ from durablejob_controller.backends.contract import Phase, Run, Verdict
 from durablejob_controller.claims import wishes_end
 from durablejob_controller.reasons import Why
 from durablejob_controller.record import advanced, ended
-from durablejob_controller.views import Decision, Kill, LookUp, Record, Seen, Wait
+from durablejob_controller.views import Decision, Kill, LookUp, Record, Seen, Submit, Wait
 
 QUEUED_GRACE = 5.0
 """Seconds of queueing after which it is worth a write to say what hinders the start."""
 
+AMBIGUITY_ENDS_AFTER = 900.0
+"""Seconds after which an attempt is given up that was submitted again and again, and of which no run was ever seen."""
+DOUBT_GRACE = 10.0
+"""Seconds for which submissions whose fate is unclear are not worth a write."""
 REPORTED = {
     Ending.RETURNED: (Outcome.SUCCEEDED, reasons.RETURNED),
     Ending.THREW: (Outcome.FAILED, reasons.THREW),
@@ -70,6 +74,23 @@ def put_down(job: DurableJob, current: Current, run: Run, why: Why, now: datetim
         return Kill(run.id)
     noted = current.model_copy(update={"cancel_requested_at": now})
     return Record(advanced(job, noted, State.CANCELLING, why, now, run=run), then=Kill(run.id))
+
+
+def given_up(seen: Seen) -> Why | None:
+    """Why no further submission is sent: one was refused, or no run of any was seen for long. None: go on."""
+    if seen.rejected is not None:
+        return Why(seen.rejected.reason, seen.rejected.message)
+    return reasons.never_listed(seen.tries, seen.doubt) if seen.trying >= AMBIGUITY_ENDS_AFTER else None
+
+
+def submit_again(job: DurableJob, current: Current, seen: Seen, now: datetime) -> Decision:
+    """Now, or after the pause; where it lasts, what the submissions are answered is told."""
+    if seen.hold <= 0:
+        return Submit()
+    if seen.doubt is None or seen.trying < DOUBT_GRACE:
+        return Wait(seen.hold)
+    why = reasons.backend_unreachable(seen.doubt)
+    return inform(job, current, State.SUBMITTING, why, now, reachable=False, again=seen.hold, closely=True)
 
 
 # --- the run that counts -----------------------------------------------------------------------------
@@ -163,7 +184,7 @@ def has_started(current: Current) -> bool:
 
 def is_recorded(run: Run, run_id: str, current: Current) -> bool:
     """Whether this is the recorded run: the same id, and the same start where that was noted."""
-    if run.id != run_id:
+    if run.id != run_id or run.foreign:
         return False
     return current.run_started_time is None or run.started_time in (None, current.run_started_time)
 

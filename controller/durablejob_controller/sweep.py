@@ -44,7 +44,7 @@ class Sweeper:
             try:
                 await self._sweep(entry)
             except DurableJobError as error:
-                log.info("backend %s was not swept: %s", entry.address[2], error)
+                log.warning("backend %s was not swept: %s", entry.address[2], error)
             except Exception:  # one backend's fault never stops the rest
                 log.exception("backend %s: sweeping failed", entry.address[2])
 

@@ -9,7 +9,7 @@ from durablejob_api.job import DurableJob
 from durablejob_api.spec import DeletionPolicy
 from durablejob_api.status import Current, Outcome, Reservation, State
 from durablejob_controller import reasons
-from durablejob_controller.backends.contract import Phase, Run, Verdict
+from durablejob_controller.backends.contract import Phase, Run, Sighting, Verdict
 from durablejob_controller.claims import wishes_end
 from durablejob_controller.reasons import Why
 from durablejob_controller.record import advanced
@@ -17,10 +17,12 @@ from durablejob_controller.steps import (
     active,
     end,
     ended_by_us,
+    given_up,
     is_recorded,
     judge,
     overdue,
     put_down,
+    submit_again,
     unanswered,
 )
 from durablejob_controller.views import (
@@ -32,9 +34,7 @@ from durablejob_controller.views import (
     Release,
     Seen,
     Site,
-    Submit,
     Unguard,
-    Wait,
 )
 
 # --- an inert object ---------------------------------------------------------------------------------
@@ -84,11 +84,12 @@ def _activate(
     if wishes_end(job, current.number) or overdue(job, current, now) or current.cancel_requested_at is not None:
         why = reasons.CANCELLING if wishes_end(job, current.number) else reasons.DEADLINE
         return put_down(job, current, run, why, now)
-    if seen.rejected is not None:
-        return put_down(job, current, run, Why(seen.rejected.reason, seen.rejected.message), now)
+    refusal = given_up(seen)
+    if refusal is not None:
+        return put_down(job, current, run, refusal, now)
     if site.body_hash != reservation.body_hash:
         return put_down(job, current, run, reasons.BODY_CHANGED, now)
-    return Wait(seen.hold) if seen.hold > 0 else Submit()
+    return submit_again(job, current, seen, now)
 
 
 # --- a reserved id, behind a fence -----------------------------------------------------------------------
@@ -100,7 +101,12 @@ def reserved_id(
     """Submitted under its id: the fence must be closed before any end is written."""
     if seen.sighting is None:
         return unanswered(job, current, seen, now)
+    if current.run_started_time is None and seen.sighting.seen is not None:
+        # Who closed the fence had seen this one, and has not come to record it.
+        current = current.model_copy(update={"run_started_time": seen.sighting.seen})
     known = [r for r in seen.runs if r.id == reservation.application_id]
+    if any(r.foreign for r in known):
+        return _close_then_end(job, current, seen, Outcome.LOST, reasons.FOREIGN_RUN, now)
     run = next((r for r in known if is_recorded(r, r.id, current)), None)
     if run is None and known:
         if known[-1].active:
@@ -108,15 +114,35 @@ def reserved_id(
         return _close_then_end(job, current, seen, Outcome.LOST, reasons.FOREIGN_RUN, now)
     if run is None or run.verdict is Verdict.REFUSED:
         return _never_seen_running(job, current, reservation, site, seen, now, run)
+    first = current.run_started_time is None and run.started_time is not None
+    if first and _is_copy(run, seen.sighting):
+        return _close_then_end(job, current, seen, Outcome.LOST, reasons.COPY, now)
     if run.phase is Phase.ENDED:
         outcome, why = judge(job, current, run, now)
         return _close_then_end(job, current, seen, outcome, why, now, run=run)
-    if current.run_started_time is None and run.started_time is not None:
-        current = current.model_copy(update={"run_started_time": run.started_time})
-        return Record(advanced(job, current, State.SUBMITTED, reasons.SUBMITTED, now, run=run, reachable=True))
+    if first:
+        return _first_seen(job, current, run, seen, now)
     if job.deleting and not wishes_end(job, current.number):
         return Unguard()  # Orphan
     return active(job, current, run, now)
+
+
+def _is_copy(run: Run, sighting: Sighting) -> bool:
+    """Killed, and seen first when the fence had gone with a clean end: it was not this run that took it."""
+    return sighting.ended_cleanly and run.verdict is Verdict.KILLED
+
+
+def _first_seen(job: DurableJob, current: Current, run: Run, seen: Seen, now: datetime) -> Decision:
+    """Record which run counts, before anything else is done about it."""
+    if seen.sighting is None or not seen.confirmed:
+        return LookUp(exactly=True)  # a list knows nothing of the fence
+    if seen.sighting.ended_cleanly:
+        return Kill(run.id)  # the run that counts has taken the fence with it: this is a copy
+    noted = current.model_copy(update={"run_started_time": run.started_time})
+    state, why = State.SUBMITTED, reasons.SUBMITTED
+    if current.cancel_requested_at is not None and current.reason is not None:
+        state, why = State.CANCELLING, Why(current.reason, current.message or "")  # why it is to end is not lost
+    return Record(advanced(job, noted, state, why, now, run=run, reachable=True))
 
 
 def _never_seen_running(
@@ -132,18 +158,17 @@ def _never_seen_running(
     sighting = seen.sighting
     if sighting is None or not seen.confirmed:
         return LookUp(exactly=True)
-    same_life = site.traits.remembers or sighting.incarnation == reservation.incarnation
     accepted = current.run_started_time is not None and refused is None
-    if accepted or sighting.ended_cleanly or not same_life:
+    if accepted or sighting.ended_cleanly or not sighting.remembers:
         why = reasons.LOST if refused is None else reasons.REFUSED_COPY
         return _close_then_end(job, current, seen, Outcome.LOST, why, now)
     ours = ended_by_us(job, current, now)
-    if ours is None and seen.rejected is not None:
-        why = Why(seen.rejected.reason, seen.rejected.message)
+    refusal = given_up(seen)
+    if ours is None and refusal is not None:
         if not sighting.closed:  # note it before the fence is closed: the reason outlives this process
             noted = current.model_copy(update={"cancel_requested_at": now})
-            return Record(advanced(job, noted, State.CANCELLING, why, now))
-        ours = Outcome.FAILED, why
+            return Record(advanced(job, noted, State.CANCELLING, refusal, now))
+        ours = Outcome.FAILED, refusal
     if ours is None and site.body_hash != reservation.body_hash:
         ours = Outcome.FAILED, reasons.BODY_CHANGED
     if ours is None and (sighting.closed or refused is not None):
@@ -153,12 +178,20 @@ def _never_seen_running(
             ours = Outcome.FAILED, Why(refused.reason, refused.message or reasons.CLOSED_BEFORE_START.message)
     if ours is not None:
         return _close_then_end(job, current, seen, *ours, now)
-    return Wait(seen.hold) if seen.hold > 0 else Submit()
+    return submit_again(job, current, seen, now)
 
 
 def _close_then_end(
     job: DurableJob, current: Current, seen: Seen, outcome: Outcome, why: Why, now: datetime, run: Run | None = None
 ) -> Decision:
-    if seen.sighting is None or not seen.sighting.closed:
-        return Close()
+    """The end, once nothing can begin, and once it is known which run has ended, if that is not recorded.
+
+    Else the system may forget it before the end is written, and who looks then would take it for one that never began.
+    """
+    start = run.started_time if run is not None and current.run_started_time is None else None
+    sighting = seen.sighting
+    if sighting is None or not sighting.closed or (start is not None and not sighting.ended_cleanly):
+        return Close(seen=start)
+    if start is not None:
+        current = current.model_copy(update={"run_started_time": start})
     return end(job, current, outcome, why, now, run=run)

@@ -68,6 +68,10 @@ class Seen:
     doubt: str | None = None
     """What the last submission was answered, if that left it open whether it was accepted; or why the last attempt to
     reserve something has failed."""
+    tries: int = 0
+    """Submissions that this process has sent for this attempt."""
+    trying: float = 0.0
+    """Seconds since the first of them of which no run was seen."""
     trouble: str | None = None
     """Why the external system has given no usable answer for a while; None: it answers."""
 
@@ -128,6 +132,9 @@ class Kill:
 @dataclass(frozen=True, slots=True)
 class Close:
     """See to it that no run can begin."""
+
+    seen: str | None = None
+    """Start of a run that has ended, which is to be known from then on, and which is recorded nowhere."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,8 +87,8 @@ class Reservation(ReadModel):
     incarnation: Word = Field(default="", description="Which life of the external system made the reservation.")
     application_id: Word | None = Field(default=None, description="Application id reserved on YARN.")
     object_uid: Word | None = Field(default=None, description="uid of the inert Kubernetes object.")
-    staging: Word | None = Field(
-        default=None, description="What was put into the staging area for it: a folder, and the submission's hash."
+    staging: Annotated[str, Field(max_length=1536)] | None = Field(
+        default=None, description="What was put into a staging area for it: where, and the submission's hash."
     )
     body_hash: Word = Field(description="Hash of the submission that belongs to this reservation; no other is sent.")
     at: Time = Field(description="When it was recorded; activeDeadlineSeconds counts from here.")

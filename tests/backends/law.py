@@ -299,7 +299,7 @@ class YarnLaw(Law):
         try:
             backend = yarn.make(yarn_works.backend(url), SURROUNDINGS)
         except InvalidBackend:
-            yield None
+            yield None  # such a backend is not made
             return
         try:
             yield backend

@@ -46,7 +46,7 @@ def job(**parameters: str) -> DurableJob:
 async def reserved(backend: Backend, work: DurableJob) -> Submission:
     offer = await backend.reserve(work, KEY)
     record: dict[str, Any] = {"backendUID": "b", "backendType": "Plugin", "clusterID": "c", "bodyHash": "h"}
-    record |= {"at": "2026-01-01T00:00:00Z", "applicationID": offer.application_id}
+    record |= {"at": "2026-01-01T00:00:00Z", "applicationID": offer.application_id, "incarnation": offer.incarnation}
     return Submission(work, Current(number=1, key=KEY, reservation=Reservation.model_validate(record)))
 
 
@@ -134,7 +134,12 @@ async def test_what_was_closed_is_seen_closed() -> None:
 async def test_it_says_that_it_forgets() -> None:
     backend = make()
     probe = await backend.probe()
-    assert (probe.guarantee, probe.remembers) == (Guarantee.EXACT, False)
+    assert probe.guarantee is Guarantee.EXACT
+    submission = await reserved(backend, job())
+    assert (await backend.look_up(KEY, submission.current)).remembers
+    reservation = submission.reservation.model_copy(update={"incarnation": "an earlier life"})
+    earlier = submission.current.model_copy(update={"reservation": reservation})
+    assert not (await backend.look_up(KEY, earlier)).remembers
     assert (backend.traits.identity, backend.traits.gated) == (Identity.RESERVED_ID, False)
     assert probe.incarnation == (await backend.observe()).incarnation
 

@@ -13,6 +13,7 @@ from durablejob_api.names import attempt_key
 from durablejob_controller.backends.contract import (
     Accepted,
     Identity,
+    Offer,
     Phase,
     Rejected,
     Run,
@@ -53,8 +54,11 @@ def ended(found: tuple[Run, ...]) -> bool:
 async def test_reserving_has_no_effect_however_often(name: str) -> None:
     async with LAWS[name].opened() as case:
         job = case.job()
+        key = attempt_key(job.metadata.uid, 1)
         for _ in range(3):
-            await case.backend.reserve(job, attempt_key(job.metadata.uid, 1))
+            offer = await case.backend.reserve(job, key)
+            assert isinstance(offer, Offer)
+            assert offer.body_hash in ("", case.backend.body_hash(job, key))
         assert not begun(await runs(case, job))
         assert case.starts(job) == 0
 
@@ -140,6 +144,20 @@ async def test_looking_one_up_agrees_with_looking_at_all(name: str) -> None:
         assert (await case.backend.look_up(attempt_key("nobody", 1), None)).runs == ()
 
 
+@every_backend
+async def test_an_absence_counts_only_in_a_life_that_knows_what_the_reservations_own_has_accepted(name: str) -> None:
+    async with LAWS[name].opened() as case:
+        if case.backend.traits.identity is not Identity.RESERVED_ID:
+            return  # a claim is revoked before the next; an object is there, or is not
+        submission = await case.reserved(case.job())
+        current = submission.current
+        assert (await case.backend.look_up(current.key, current)).remembers
+        reservation = submission.reservation.model_copy(update={"incarnation": "a life that kept nothing"})
+        earlier = current.model_copy(update={"reservation": reservation})
+        assert not (await case.backend.look_up(current.key, earlier)).remembers
+        assert not (await case.backend.look_up(current.key, None)).remembers
+
+
 # --- kill, close, release ------------------------------------------------------------------------------
 
 
@@ -182,6 +200,24 @@ async def test_after_the_close_no_run_begins_however_late_a_submission_comes(nam
         await case.backend.submit(submission)
         assert case.starts(job) == 0
         assert not any(run.active for run in await runs(case, job))
+
+
+@every_backend
+async def test_which_run_was_seen_is_known_from_the_close_on(name: str) -> None:
+    async with LAWS[name].opened() as case:
+        if case.backend.traits.identity is not Identity.RESERVED_ID:
+            return
+        job = case.job()
+        submission = await case.reserved(job)
+        key, current = submission.current.key, submission.current
+        for seen, told in ((None, None), ("77", "77"), (None, "77"), ("78", "77")):
+            await case.backend.close(job, current, seen=seen)
+            found = await case.backend.look_up(key, current)
+            assert (found.closed, found.seen) == (True, told)
+        other = await case.reserved(case.job("other"))
+        await case.backend.close(other.job, other.current, seen="77")
+        found = await case.backend.look_up(other.current.key, other.current)
+        assert (found.closed, found.seen) == (True, "77")
 
 
 @every_backend

@@ -41,6 +41,12 @@ class ScriptedBackend:
         self.runs: dict[str, tuple[Run, ...]] = {}
         self.incarnation = "life-1"
         self.closed = False
+        self.seen: str | None = None
+        self.held = False
+        self.staging: str | None = None
+        """Part of what reserve offers."""
+        self.put_fault: Exception | None = None
+        """Raised by close and release."""
         self.fault: Exception | None = None
         """Raised by observe and look_up."""
         self.exact_fault: Exception | None = None
@@ -86,7 +92,7 @@ class ScriptedBackend:
             raise self.refusal
         if self.refusal is not None:
             return self.refusal
-        return Offer(application_id=f"app-{next(self._serial)}", incarnation=self.incarnation)
+        return Offer(application_id=f"app-{next(self._serial)}", incarnation=self.incarnation, staging=self.staging)
 
     async def submit(self, submission: Submission) -> Answer:
         self.submitted.append(submission)
@@ -109,18 +115,24 @@ class ScriptedBackend:
         fault = self.fault or self.exact_fault
         if fault is not None:
             raise fault
-        return Sighting(self.runs.get(key, ()), self.incarnation, closed=self.closed)
+        runs = self.runs.get(key, ())
+        return Sighting(runs, self.incarnation, closed=self.closed, seen=self.seen, held=self.held, remembers=True)
 
     async def kill(self, run: str) -> None:
         self.done.append(f"kill {run}")
         self.on_kill(run)
 
-    async def close(self, job: DurableJob, current: Current) -> None:
+    async def close(self, job: DurableJob, current: Current, *, seen: str | None = None) -> None:
         self.done.append("close")
-        self.closed = True
+        if self.put_fault is not None:
+            raise self.put_fault
+        self.closed, self.seen = True, self.seen or seen
 
     async def release(self, job: DurableJob, current: Current) -> None:
         self.done.append("release")
+        if self.put_fault is not None:
+            raise self.put_fault
+        self.held = False
 
     async def leftovers(self) -> tuple[Leftover, ...]:
         if self.fault is not None:

@@ -12,7 +12,7 @@ from durablejob_api.names import attempt_key
 from durablejob_api.spec import BackendRef, BackendType, Cancel, DurableJobSpec, PluginWork
 from durablejob_api.status import Claim, ClaimState, Current, DurableJobStatus, Outcome, Reservation, State
 from durablejob_controller.backends.contract import Identity, Phase, Run, Sighting, Traits, Verdict
-from durablejob_controller.views import Decision, Kill, LookUp, Record, Seen, Site, Wait
+from durablejob_controller.views import Close, Decision, Kill, LookUp, Record, Seen, Site, Wait
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 UID = "uid-1"
@@ -21,7 +21,6 @@ CLAIM = Traits(Identity.CLAIM, gated=True)
 OBJECT = Traits(Identity.OBJECT, gated=False)
 GATED_ID = Traits(Identity.RESERVED_ID, gated=True)
 FENCED_ID = Traits(Identity.RESERVED_ID, gated=False)
-FORGETFUL_ID = Traits(Identity.RESERVED_ID, gated=False, remembers=False)
 
 
 def ago(seconds: float) -> datetime:
@@ -101,10 +100,17 @@ def run(name: str, state: Phase | Verdict, **fields: Any) -> Run:
 
 
 def seen(
-    *runs: Run, closed: bool = False, cleanly: bool = False, held: bool = False, life: str = "life-1", **fields: Any
+    *runs: Run,
+    closed: bool = False,
+    cleanly: bool = False,
+    known: str | None = None,
+    held: bool = False,
+    life: str = "life-1",
+    remembers: bool = True,
+    **fields: Any,
 ) -> Seen:
     """A fresh look by exact ids that found these runs."""
-    sighting = Sighting(runs, life, closed=closed, ended_cleanly=cleanly, held=held)
+    sighting = Sighting(runs, life, closed=closed, ended_cleanly=cleanly, seen=known, held=held, remembers=remembers)
     return Seen(**{"sighting": sighting, "fresh": True, "confirmed": True, **fields})
 
 
@@ -128,6 +134,8 @@ def told(decision: Decision) -> str:
             return "wait" if seconds is None else f"wait {seconds:g}"
         case LookUp(exactly=exactly):
             return "look up exactly" if exactly else "look up"
+        case Close(seen=noted):
+            return f"close, {noted} was seen" if noted else "close"
         case Kill(run=name):
             return f"kill {name}"
         case Record(status=status, then=then):

@@ -38,7 +38,7 @@ def raising(error: BaseException | None) -> ScriptedBackend:
     """Every verb raises ``error``; None: it never comes back."""
     backend = ScriptedBackend()
 
-    async def verb(*_: object) -> object:
+    async def verb(*_: object, **__: object) -> object:
         if error is not None:
             raise error
         await asyncio.sleep(3600)

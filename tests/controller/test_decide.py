@@ -12,14 +12,13 @@ from durablejob_api.job import DurableJob
 from durablejob_api.spec import DeletionPolicy, Holder
 from durablejob_api.status import Claim, ClaimState, Outcome, State
 from durablejob_controller import reasons
-from durablejob_controller.backends.contract import Deferred, Offer, Phase, Rejected, Traits, Verdict
+from durablejob_controller.backends.contract import Deferred, Offer, Phase, Rejected, Run, Traits, Verdict
 from durablejob_controller.decide import RELEASE, decide
 from durablejob_controller.restored import RUN_RESTORED
 from durablejob_controller.views import NoSite, Record, Seen, Site
 from tests.controller.situations import (
     CLAIM,
     FENCED_ID,
-    FORGETFUL_ID,
     GATED_ID,
     NOTHING_YET,
     NOW,
@@ -50,6 +49,12 @@ NOT_ALLOWED = NoSite(reasons.backend_not_allowed("b", "n"), final=True)
 BLOCKED = reasons.backend_not_ready("b", "Unreachable", "no route to host")
 RUNNING, QUEUED, INERT = Phase.RUNNING, Phase.QUEUED, Phase.INERT
 
+
+def doubtful(seconds: float, *runs: Run, hold: float = 0.0) -> Seen:
+    """Submissions have been unclear for so long."""
+    return seen(*runs, hold=hold, doubt="401", tries=9, trying=seconds)
+
+
 Row = tuple[DurableJob, Site | NoSite, Seen, str]
 
 BEFORE_THE_START: dict[str, Row] = {
@@ -70,6 +75,8 @@ BEFORE_THE_START: dict[str, Row] = {
     "and tried again after the pause": (job(), site(FENCED_ID), seen(doubt="no room"), "reserve"),
     "what was reserved is recorded, then submitted": (
         job(), site(FENCED_ID), seen(offer=Offer(application_id="a1")), "Submitting, submit"),
+    "what was put together before the backend was edited is reserved again": (
+        job(), site(FENCED_ID), seen(offer=Offer(application_id="a1", body_hash="hash-0")), "reserve"),
     "an object is reserved": (job(), site(OBJECT), seen(), "reserve"),
     "what cannot even be reserved has failed": (job(), site(OBJECT), seen(rejected=REFUSAL), "Failed NoSuchQueue"),
     "nor can an id": (job(), site(FENCED_ID), seen(rejected=REFUSAL), "Failed NoSuchQueue"),
@@ -79,6 +86,10 @@ BEFORE_THE_START: dict[str, Row] = {
         job(), site(), seen(run("d1", RUNNING, claim=1)), "Lost FoundWithoutReservation"),
     "not even if it is cancelled": (
         job(cancelled=True), site(), seen(run("d1", RUNNING, claim=1)), "Lost FoundWithoutReservation"),
+    "it is looked for, if only an old list shows it": (job(), site(), old(run("d1", RUNNING, claim=1)), "look up"),
+    "an id is looked for exactly: a list shows also what pretends": (job(), site(FENCED_ID),
+        listed(run("a9", RUNNING)), "look up exactly"),
+    "or its backend has gone": (job(), GONE, old(run("d1", RUNNING, claim=1)), "Lost FoundWithoutReservation"),
     "a suspended job waits and says so": (job(suspend=True), site(), NOTHING_YET, "Pending Suspended"),
     "a cancelled one looks before it ends": (job(cancelled=True), site(), old(), "look up"),
     "a cancelled one ends": (job(cancelled=True), site(), seen(), "Cancelled"),
@@ -133,10 +144,24 @@ AN_OPEN_CLAIM: dict[str, Row] = {
     "and submitted again under itself": (job(by_id(claim=OPEN)), site(GATED_ID), seen(), "submit"),
     "not with another body": (job(by_id(claim=OPEN)), site(GATED_ID, body_hash="hash-2"), seen(),
         "Failed BodyChanged claim 1 Revoked"),
-    "not in another life without memory": (job(by_id(claim=OPEN)), site(replace(GATED_ID, remembers=False)),
-        seen(life="life-2"), "Failed ForgottenBeforeStart claim 1 Revoked"),
+    "not to a life that may have forgotten it": (job(by_id(claim=OPEN)), site(GATED_ID),
+        seen(life="life-2", remembers=False), "Failed ForgottenBeforeStart claim 1 Revoked"),
+    "but to one that remembers, whatever a probe has found": (job(by_id(claim=OPEN)), site(GATED_ID, blocked=BLOCKED),
+        seen(life="life-2"), "submit"),
+    "another's application has the id": (job(by_id(claim=OPEN)), site(GATED_ID), seen(run("a1", RUNNING, foreign=True)),
+        "Failed IdTaken claim 1 Revoked"),
     "an id's run that ended unstarted ends the attempt": (job(by_id(claim=OPEN)), site(GATED_ID),
         seen(run("a1", Verdict.FAILED)), "Failed EndedBeforeStart claim 1 Revoked"),
+    "what its submissions are answered is told": (job(by_id(claim=OPEN)), site(GATED_ID), doubtful(20, hold=4),
+        "Submitting BackendUnreachable"),
+    "but only when that lasts": (job(by_id(claim=OPEN)), site(GATED_ID), doubtful(9, hold=4), "wait 4"),
+    "and it is submitted again": (job(by_id(claim=OPEN)), site(GATED_ID), doubtful(20), "submit"),
+    "but not for ever": (job(by_id(claim=OPEN)), site(GATED_ID), doubtful(900),
+        "Failed NeverListed claim 1 Revoked"),
+    "nor when nothing can be submitted any more": (job(by_id(claim=OPEN)), site(GATED_ID), seen(closed=True),
+        "Failed ClosedBeforeStart claim 1 Revoked"),
+    "absent, but a run took the files with it": (job(by_id(claim=OPEN)), site(GATED_ID),
+        seen(closed=True, cleanly=True), "Lost claim 1 Revoked"),
     "no usable answer: wait": (job(_OPEN), site(), NOTHING_YET, "look up"),
     "no usable answer for long: say so": (job(_OPEN), site(), Seen(trouble="timeout"),
         "Submitting BackendUnreachable"),
@@ -201,6 +226,10 @@ _BEGUN = by_object(run_started_time="t0")
 AN_OBJECT: dict[str, Row] = {
     "inert: activate it": (job(by_object()), site(OBJECT), seen(run("o1", INERT)), "submit"),
     "but not at once": (job(by_object()), site(OBJECT), seen(run("o1", INERT), hold=8), "wait 8"),
+    "inert, and what the activations are answered is told": (job(by_object()), site(OBJECT),
+        doubtful(20, run("o1", INERT), hold=4), "Submitting BackendUnreachable"),
+    "inert, and activated for long: remove it": (job(by_object()), site(OBJECT), doubtful(900, run("o1", INERT)),
+        "Cancelling NeverListed, kill o1"),
     "inert and cancelled: remove it": (job(by_object(), cancelled=True), site(OBJECT), seen(run("o1", INERT)),
         "Cancelling, kill o1"),
     "inert and overdue": (job(by_object(), **_LATE), site(OBJECT), seen(run("o1", INERT)),
@@ -284,6 +313,18 @@ _AT: dict[str, Any] = {"started_time": "t0"}
 A_RESERVED_ID: dict[str, Row] = {
     "absent: submit it again": (job(by_id()), site(FENCED_ID), seen(), "submit"),
     "but not at once": (job(by_id()), site(FENCED_ID), seen(hold=8), "wait 8"),
+    "absent, and what the submissions are answered is told": (job(by_id()), site(FENCED_ID), doubtful(20, hold=4),
+        "Submitting BackendUnreachable"),
+    "absent, and submitted for long: note that first": (job(by_id()), site(FENCED_ID), doubtful(900),
+        "Cancelling NeverListed"),
+    "absent, submitted for long, noted: close": (
+        job(by_id(cancel_requested_at=NOW, reason="NeverListed"), state=State.CANCELLING), site(FENCED_ID),
+        doubtful(901), "close"),
+    "absent, submitted for long, noted and closed": (
+        job(by_id(cancel_requested_at=NOW, reason="NeverListed"), state=State.CANCELLING), site(FENCED_ID),
+        seen(closed=True), "Failed NeverListed"),
+    "submitted for long, but it is there": (job(_SEEN, state=State.SUBMITTED), site(FENCED_ID),
+        doubtful(901, run("a1", QUEUED, **_AT)), "Submitted"),
     "absent from a list": (job(by_id()), site(FENCED_ID), listed(), "look up exactly"),
     "absent and cancelled: close first": (job(by_id(), cancelled=True), site(FENCED_ID), seen(), "close"),
     "then end": (job(by_id(), cancelled=True), site(FENCED_ID), seen(closed=True), "Cancelled"),
@@ -308,10 +349,12 @@ A_RESERVED_ID: dict[str, Row] = {
         "Lost"),
     "absent after it was seen: close first": (job(_SEEN), site(FENCED_ID), seen(), "close"),
     "absent after it was seen, and closed": (job(_SEEN), site(FENCED_ID), seen(closed=True), "Lost"),
-    "absent in another life without memory": (job(by_id()), site(FORGETFUL_ID), seen(life="life-2"), "close"),
-    "closed in another life without memory": (job(by_id()), site(FORGETFUL_ID), seen(life="life-2", closed=True),
-        "Lost"),
+    "absent in a life that may have forgotten it": (job(by_id()), site(FENCED_ID),
+        seen(life="life-2", remembers=False), "close"),
+    "closed in a life that may have forgotten it": (job(by_id()), site(FENCED_ID),
+        seen(life="life-2", remembers=False, closed=True), "Lost"),
     "absent in another life that remembers": (job(by_id()), site(FENCED_ID), seen(life="life-2"), "submit"),
+    "whatever a probe has found": (job(by_id()), site(FENCED_ID, blocked=BLOCKED), seen(life="life-2"), "submit"),
     "only a refused copy, behind our closed fence": (job(by_id(), cancelled=True), site(FENCED_ID),
         seen(run("a1", Verdict.REFUSED, **_AT), closed=True), "Cancelled"),
     "refused for want of another file: close first": (job(by_id()), site(FENCED_ID),
@@ -325,8 +368,43 @@ A_RESERVED_ID: dict[str, Row] = {
         seen(run("a1", RUNNING, started_time="t1")), "kill a1"),
     "another start under the id, ended": (job(_SEEN), site(FENCED_ID),
         seen(run("a1", Verdict.FAILED, started_time="t1"), closed=True), "Lost ForeignRun"),
+    "another's application has the id: it is not killed": (job(by_id()), site(FENCED_ID),
+        seen(run("a1", RUNNING, foreign=True, **_AT)), "close"),
+    "another's application has the id, and it is closed": (job(by_id(), cancelled=True), site(FENCED_ID),
+        seen(run("a1", RUNNING, foreign=True, **_AT), closed=True), "Lost ForeignRun"),
+    "at first sight it is looked at exactly": (job(by_id()), site(FENCED_ID), listed(run("a1", RUNNING, **_AT)),
+        "look up exactly"),
     "its start is recorded at first sight": (job(by_id()), site(FENCED_ID), seen(run("a1", RUNNING, **_AT)),
         "Submitted"),
+    "if it has ended by then, closing tells": (job(by_id()), site(FENCED_ID),
+        listed(run("a1", Verdict.SUCCEEDED, **_AT)), "close, t0 was seen"),
+    "also where it was closed before": (job(by_id(), cancelled=True), site(FENCED_ID),
+        seen(run("a1", Verdict.SUCCEEDED, **_AT), closed=True), "close, t0 was seen"),
+    "then comes the end": (job(by_id(), cancelled=True), site(FENCED_ID),
+        seen(run("a1", Verdict.SUCCEEDED, **_AT), closed=True, known="t0"), "Succeeded"),
+    "a clean end that has taken the fence tells it, too": (job(by_id()), site(FENCED_ID),
+        seen(run("a1", Verdict.SUCCEEDED, **_AT), closed=True, cleanly=True), "Succeeded"),
+    "absent, closed, and a run was seen": (job(by_id(), cancelled=True), site(FENCED_ID),
+        seen(closed=True, known="t0"), "Lost"),
+    "which run was seen is as good as recorded": (job(by_id()), site(FENCED_ID),
+        seen(run("a1", RUNNING, started_time="t1"), closed=True, known="t0"), "kill a1"),
+    "a run was seen, and a copy was killed": (job(by_id(), cancelled=True), site(FENCED_ID),
+        seen(run("a1", Verdict.KILLED, started_time="t1"), closed=True, known="t0"), "Lost ForeignRun"),
+    "a run was seen killed": (job(by_id(), cancelled=True), site(FENCED_ID),
+        seen(run("a1", Verdict.KILLED, **_AT), closed=True, known="t0"), "Cancelled"),
+    "a run was seen, and a copy was refused": (job(by_id()), site(FENCED_ID),
+        seen(run("a1", Verdict.REFUSED, started_time="t1"), closed=True, known="t0"), "Lost ForeignRun"),
+    "and why it is to end is not forgotten over it": (
+        job(by_id(cancel_requested_at=NOW, reason="NoSuchQueue"), state=State.CANCELLING), site(FENCED_ID),
+        seen(run("a1", RUNNING, **_AT)), "Cancelling NoSuchQueue"),
+    "one that the system may still lose is not recorded": (job(by_id(), state=State.SUBMITTED), site(FENCED_ID),
+        listed(run("a1", QUEUED)), "Submitted"),
+    "first seen active when a clean end has taken the fence: a copy is killed": (job(by_id()), site(FENCED_ID),
+        seen(run("a1", RUNNING, **_AT), closed=True, cleanly=True), "kill a1"),
+    "and is not called Cancelled": (job(by_id(), cancelled=True), site(FENCED_ID),
+        seen(run("a1", Verdict.KILLED, **_AT), closed=True, cleanly=True), "Lost ForeignRun"),
+    "a run that was recorded may be killed after it has taken the fence": (job(_SEEN, cancelled=True),
+        site(FENCED_ID), seen(run("a1", Verdict.KILLED, **_AT), closed=True, cleanly=True), "Cancelled"),
     "it runs": (job(_SEEN), site(FENCED_ID), seen(run("a1", RUNNING, **_AT)), "Running"),
     "it is queued": (job(_SEEN), site(FENCED_ID), seen(run("a1", QUEUED, **_AT)), "Submitted"),
     "it runs and is cancelled": (job(_SEEN, cancelled=True), site(FENCED_ID), seen(run("a1", RUNNING, **_AT)),
@@ -376,6 +454,10 @@ AFTER_THE_END: dict[str, Row] = {
     "and before the next attempt": (job(_REVOKED, attempt=2), site(), old(), "look up"),
     "and is let go when nothing is there": (job(_REVOKED, deleting=True), site(), seen(), "unguard"),
     "or nobody answers": (job(_REVOKED, deleting=True), site(), Seen(trouble="no route"), "unguard"),
+    "where nobody waits for it, the system is asked until it answers": (
+        job(_REVOKED, ttl_seconds_after_finished=160), site(), Seen(trouble="no route"), "look up"),
+    "or until its time to live is over": (
+        job(_REVOKED, ttl_seconds_after_finished=100), site(), Seen(trouble="no route"), "delete"),
     "the winner's tail is not": (job(_DONE, ttl_seconds_after_finished=160), site(), seen(run("d1", RUNNING)),
         "wait 60"),
     "whether an object is held is looked up: who wrote the end may have died": (job(_OBJECT), site(OBJECT),

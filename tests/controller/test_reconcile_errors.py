@@ -11,9 +11,9 @@ from datetime import datetime
 import pytest
 
 from durablejob_api.job import DurableJob
-from durablejob_controller import jobs, reconcile
+from durablejob_controller import jobs, reconcile, steps
 from durablejob_controller import poller as pollers
-from durablejob_controller.backends.contract import Deferred, Identity, Phase, Run, Traits
+from durablejob_controller.backends.contract import Deferred, Identity, Phase, Run, Traits, Verdict
 from durablejob_controller.backends.fake import world
 from durablejob_controller.decide import decide
 from durablejob_controller.errors import (
@@ -228,6 +228,29 @@ async def test_jobs_are_told_of_a_system_that_stays_away_and_go_on_when_it_is_ba
         await stage.work(lambda: backend.submitted)
 
 
+async def test_what_waits_in_a_queue_is_killed_when_its_system_is_back_though_its_job_has_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pollers, "TROUBLE_AFTER", 0.05)
+    monkeypatch.setattr(reconcile, "LOOK_AGAIN", 0.05)
+    async with staged() as stage:
+        backend = await stage.use_scripted()
+        backend.traits = Traits(Identity.CLAIM, gated=True)
+        backend.on_submit = lambda s: backend.runs.update({s.current.key: (Run("d1", Phase.QUEUED, claim=1),)})
+        stage.job()
+        await stage.work(lambda: backend.submitted)
+        backend.fault = BackendUnavailable("m1:8080 cannot be reached")
+        stage.kube.change(JOBS, "data", "load", spec={"cancel": {"attempt": 1, "cause": "User"}})
+        await stage.work(lambda: stage.state() == "Cancelled")
+        (poller,) = [e.poller for e in stage.sites._entries.values() if e.poller is not None]
+        await stage.work(lambda: poller.trouble)
+        asked = backend.observed
+        await stage.work(lambda: backend.observed > asked + 2)
+        assert "kill d1" not in backend.done
+        backend.fault = None
+        await stage.work(lambda: "kill d1" in backend.done)
+
+
 async def test_a_job_is_told_when_only_the_exact_look_ups_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (pollers, jobs):
         monkeypatch.setattr(module, "TROUBLE_AFTER", 0.05)
@@ -260,6 +283,75 @@ async def test_a_job_whose_exact_look_ups_had_no_answer_goes_on_when_they_have_a
         await stage.work(lambda: stage.reason() == "BackendUnreachable")
         backend.exact_fault = None
         await stage.work(lambda: backend.submitted)
+
+
+async def test_a_job_whose_fence_cannot_be_closed_is_told_and_ends_when_it_can(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for module in (pollers, jobs):
+        monkeypatch.setattr(module, "TROUBLE_AFTER", 0.05)
+    async with staged() as stage:
+        backend = await stage.use_scripted()
+        backend.on_submit = lambda s: backend.runs.update({s.current.key: (Run("app-1", Phase.RUNNING),)})
+        stage.job()
+        await stage.work(lambda: stage.state() == "Running")
+        backend.put_fault = BackendUnavailable("nn:9870: HDFS is in safe mode")
+        backend.runs = {key: (Run("app-1", Phase.ENDED, verdict=Verdict.SUCCEEDED),) for key in backend.runs}
+        await stage.work(lambda: stage.reason() == "BackendUnreachable")
+        assert (stage.state(), "safe mode" in stage.message()) == ("Running", True)
+        writes, tries = len(stage.status_writes()), backend.done.count("close")
+        await stage.work(lambda: backend.done.count("close") > tries + 2)
+        assert len(stage.status_writes()) == writes  # it is told once
+        backend.put_fault = None
+        await stage.work(lambda: stage.state() == "Succeeded")
+
+
+async def test_the_next_attempt_does_not_wait_until_the_files_of_the_last_one_can_be_swept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for module in (pollers, jobs):
+        monkeypatch.setattr(module, "TROUBLE_AFTER", 0.05)
+    async with staged() as stage:
+        backend = await stage.use_scripted()
+        backend.staging, backend.held = "folder/hash", True
+        ended = (Run("app-1", Phase.ENDED, verdict=Verdict.FAILED),)
+        backend.on_submit = lambda s: backend.runs.update({s.current.key: ended})
+        stage.job()
+        await stage.work(lambda: stage.state() == "Failed")
+        backend.put_fault = BackendUnavailable("nn:9870: HDFS is in safe mode")
+        stage.kube.change(JOBS, "data", "load", spec={"attempt": 2})
+        await stage.work(lambda: len(backend.submitted) == 2)
+        assert "release" in backend.done
+
+
+async def test_a_submission_that_is_never_clear_is_told_and_at_last_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steps, "DOUBT_GRACE", 0.05)
+    async with staged() as stage:
+        backend = await stage.use_scripted()
+        backend.answer = CredentialsRefused("rm:8088 refuses the credentials: HTTP 401")
+        stage.job()
+        await stage.work(lambda: stage.reason() == "BackendUnreachable")
+        assert (stage.state(), "HTTP 401" in stage.message()) == ("Submitting", True)
+        monkeypatch.setattr(steps, "AMBIGUITY_ENDS_AFTER", 0.1)
+        await stage.work(lambda: stage.state() == "Failed")
+        assert stage.reason() == "NeverListed"
+        assert "HTTP 401" in stage.message()
+        assert backend.closed
+
+
+async def test_what_was_listed_and_then_vanished_is_not_given_up_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may have waited in the queue for hours: the time counts since a run was last seen."""
+    monkeypatch.setattr(steps, "AMBIGUITY_ENDS_AFTER", 0.3)
+    async with staged() as stage:
+        backend = await stage.use_scripted()
+        backend.traits = Traits(Identity.RESERVED_ID, gated=True)
+        backend.on_submit = lambda s: backend.runs.update({s.current.key: (Run("app-1", Phase.QUEUED),)})
+        uid = stage.job()
+        await stage.work(lambda: backend.submitted and stage.entry(uid).sighting and stage.entry(uid).sighting.runs)
+        await asyncio.sleep(0.4)
+        backend.runs = {}
+        await stage.work(lambda: len(backend.submitted) > 1)
+        assert stage.state() == "Submitting"
 
 
 async def test_what_keeps_anything_from_being_reserved_is_told_and_tried_again() -> None:

@@ -14,7 +14,7 @@ from durablejob_controller.backend_report import Findings, report
 from durablejob_controller.backends.contract import Probe
 from durablejob_controller.errors import BackendUnavailable, Conflict, Forbidden, KubernetesUnavailable
 from durablejob_controller.kube import BACKENDS, JOBS, SECRETS, Object
-from durablejob_controller.settings import BACKEND_FINALIZER
+from durablejob_controller.settings import BACKEND_FINALIZER, Settings
 from tests.controller.fake_kube import backend_object
 from tests.controller.scripted_backend import READY, ScriptedPlugin
 from tests.controller.stage import Stage, staged, until
@@ -117,6 +117,32 @@ async def test_a_probe_that_fails_is_tried_again_and_stops_nobody(
         stage.scripted.found = READY
         await stage.work(lambda: stage.scripted.submitted)
         await until(lambda: ready(stage) == ("True", "Ready"))
+
+
+async def test_a_backend_that_is_not_ready_is_probed_ever_more_seldom_unless_jobs_wait_for_it() -> None:
+    """A thousand of them must not keep the controller from its other work."""
+    async with staged(Settings(probe_interval=30)) as stage:
+        await stage.backend(**SCRIPTED)
+        (entry,) = stage.sites.entries()
+        assert [stage.sites._pause(entry, failures) for failures in (0, 1, 2, 3, 4, 99)] == [30, 5, 10, 20, 30, 30]
+        stage.job()
+        assert [stage.sites._pause(entry, failures) for failures in (0, 1, 2, 3, 4, 99)] == [30, 5, 5, 5, 5, 5]
+
+
+async def test_a_new_leader_probes_its_backends_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("durablejob_controller.sites.APART", 0.1)
+    async with staged(Settings(probe_interval=30)) as stage:
+        for number in range(5):
+            await stage.backend(name=f"b{number}", **SCRIPTED)
+        await until(lambda: stage.scripted.done.count("probe") == 5)
+        for entry in stage.sites.entries():
+            entry.asked.clear()
+        stage.sites.lead(False)
+        assert [entry.asked.is_set() for entry in stage.sites.entries()] == [False] * 5
+        stage.sites.lead(True)
+        await asyncio.sleep(0.05)
+        assert stage.scripted.done.count("probe") <= 7
+        await until(lambda: stage.scripted.done.count("probe") >= 10)
 
 
 async def test_a_status_that_cannot_be_written_or_read_does_not_end_the_probing() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import queue
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -124,3 +125,56 @@ async def test_a_watch_that_fails_is_begun_anew(where: str, wrong: str) -> None:
     """What else kopf does not expect ends it in the same way; it takes five seconds for that."""
     assert await begun_anew(where, wrong)
     gc.collect()  # kopf leaves its session to the collector
+
+
+async def test_the_token_is_not_sent_where_a_redirect_leads() -> None:
+    """aiohttp follows it, which harms nobody: who can redirect what is asked could as well answer it."""
+    over, lured, asked = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    told: list[str | None] = []
+
+    async def elsewhere(request: web.Request) -> web.StreamResponse:
+        told.append(request.headers.get("Authorization"))
+        lured.set()
+        await over.wait()
+        return web.Response(status=503)
+
+    async def answering(request: web.Request) -> web.StreamResponse:
+        if request.headers.get("Authorization") == "Bearer secret":
+            asked.set()
+        return web.Response(status=307, headers={"Location": str(server.make_url("/x"))})
+
+    trap = web.Application()
+    trap.router.add_get("/{rest:.*}", elsewhere)
+    async with TestServer(trap) as server, api_server(answering) as url:
+        configuration = kubernetes_client.Configuration()
+        configuration.host = url
+        configuration.api_key = {"authorization": "secret"}
+        configuration.api_key_prefix = {"authorization": "Bearer"}
+        watch = asyncio.create_task(Watch(cast(Engine, Told()), Settings(), configuration).run())
+        try:
+            async with asyncio.timeout(20):
+                await lured.wait()
+        finally:
+            over.set()
+            watch.cancel()
+            await asyncio.gather(watch, return_exceptions=True)
+    assert asked.is_set()
+    assert set(told) == {None}
+
+
+async def test_a_watch_that_cancels_itself_is_begun_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: queue.Queue[None] = queue.Queue()
+
+    async def operator(**_: Any) -> None:
+        begun.put(None)
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr("durablejob_controller.handlers.kopf.operator", operator)
+    monkeypatch.setattr("durablejob_controller.handlers.AGAIN_AFTER", 0.01)
+    watch = asyncio.create_task(Watch(cast(Engine, Told()), Settings(), kubernetes_client.Configuration()).run())
+    try:
+        for _ in range(3):
+            await asyncio.to_thread(begun.get, timeout=10)
+    finally:
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)

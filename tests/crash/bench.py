@@ -15,7 +15,7 @@ from tests.crash.drivers import DriverSystem
 from tests.crash.master import Yard
 from tests.crash.real import RealSpark, RealSparkSystem
 from tests.crash.systems import JobSystem, SparkSystem, System
-from tests.crash.yarn import YarnSystem
+from tests.crash.yarn import GatedYarnSystem, YarnSystem
 from tests.crash.zygote import Zygote
 from tests.testbed import site as sites
 from tests.testbed.kube import kubelet
@@ -56,9 +56,9 @@ class Bench:
             yield DriverSystem(self.api, self.kubelet, namespace)
         elif name == RealSparkSystem.name:
             yield self.real.system(namespace)
-        elif name == YarnSystem.name:
+        elif name in (YarnSystem.name, GatedYarnSystem.name):
             with self.yard.yarn() as yarn:
-                yield YarnSystem(yarn, self.api, namespace)
+                yield (YarnSystem if name == YarnSystem.name else GatedYarnSystem)(yarn, self.api, namespace)
         else:
             with self.yard.master() as master:
                 yield SparkSystem(master)

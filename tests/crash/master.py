@@ -13,27 +13,22 @@ import contextlib
 import itertools
 import logging
 import threading
-import uuid
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-import httpx
 from aiohttp import web
 
 from durablejob_controller.backends.spark_standalone.stub import parse_class_name
-from durablejob_controller.gate import VERDICT
 from tests.backends.yarn.scripted_yarn import ScriptedYarn
 from tests.crash.applications import live
+from tests.crash.claim import Claim, client
 
 T = TypeVar("T")
 M = TypeVar("M", bound="Master")
 RUNS_FOR = 0.4
 """Seconds that a program runs, unless it waits to be killed."""
-ASKS_EVERY = 0.1
-REPORTS_FOR = 3.0
-"""Seconds in which a driver tries to report its end (the real one: 10)."""
 
 
 @dataclass
@@ -73,6 +68,8 @@ class Master:
         self.url = ""
         self.retained: int | None = None
         """So many drivers that have ended are remembered (spark.deploy.retainedDrivers; None: all)."""
+        self.slots: asyncio.Semaphore | None = None
+        """So many drivers have room on its workers at a time (None: all)."""
         self.loop: asyncio.AbstractEventLoop | None = None
         """Where it lives."""
         self._serial = itertools.count(1)
@@ -155,10 +152,14 @@ class Master:
             driver.task.cancel()
 
     async def _run(self, driver: Driver) -> None:
+        async with self.slots or contextlib.nullcontext():
+            await self._runs(driver)
+
+    async def _runs(self, driver: Driver) -> None:
         driver.state = "RUNNING"
-        nonce = uuid.uuid4().hex
-        async with httpx.AsyncClient(timeout=20, trust_env=False, verify=False) as http:
-            if not await self._may_start(http, driver, nonce):
+        async with client() as http:
+            claim = Claim(http, driver.url, driver.id)
+            if not await self._may_start(claim):
                 driver.state = "FAILED"
                 return
             driver.started = True
@@ -166,8 +167,7 @@ class Master:
             if driver.how == "vanish":
                 driver.state, driver.forgotten = "ERROR", True
             else:
-                ending = {"succeed": "returned", "fail": "threw"}[driver.how]
-                await self._report(http, driver, nonce, ending)
+                await self._report(claim, {"succeed": "returned", "fail": "threw"}[driver.how])
                 driver.state = {"succeed": "FINISHED", "fail": "FAILED"}[driver.how]
 
     async def _works(self, driver: Driver) -> None:
@@ -176,24 +176,11 @@ class Master:
             await asyncio.Event().wait()
         await asyncio.sleep(RUNS_FOR)
 
-    async def _may_start(self, http: httpx.AsyncClient, driver: Driver, nonce: str) -> bool:
-        while True:
-            with contextlib.suppress(httpx.HTTPError):
-                answer = await http.post(f"{driver.url}/start", json={"nonce": nonce, "driver": driver.id})
-                verdict = answer.headers.get(VERDICT)
-                if verdict in ("granted", "denied"):
-                    return bool(verdict == "granted")
-            await asyncio.sleep(ASKS_EVERY)
+    async def _may_start(self, claim: Claim) -> bool:
+        return await claim.may_start()
 
-    async def _report(self, http: httpx.AsyncClient, driver: Driver, nonce: str, how: str) -> None:
-        deadline = asyncio.get_running_loop().time() + REPORTS_FOR
-        while asyncio.get_running_loop().time() < deadline:
-            with contextlib.suppress(httpx.HTTPError):
-                body = {"nonce": nonce, "driver": driver.id, "how": how}
-                answer = await http.post(f"{driver.url}/ended", json=body)
-                if answer.headers.get(VERDICT):
-                    return
-            await asyncio.sleep(ASKS_EVERY)
+    async def _report(self, claim: Claim, how: str) -> None:
+        await claim.report(how)
 
 
 def _answer(action: str, **fields: Any) -> web.Response:

@@ -12,15 +12,16 @@ from tests.crash.drivers import DriverSystem
 from tests.crash.hook import ANY, Crash, How, Moment, Since
 from tests.crash.pairs import pairwise
 from tests.crash.real import RealSparkSystem
-from tests.crash.stories import DRIVERS, JOBS, REAL_SPARK, SPARK, YARN
+from tests.crash.stories import DRIVERS, GATED_YARN, JOBS, REAL_SPARK, SPARK, YARN
 from tests.crash.systems import JobSystem, SparkSystem
-from tests.crash.yarn import YarnSystem
+from tests.crash.yarn import GatedYarnSystem, YarnSystem
 
 STORIES = {
     SparkSystem.name: SPARK,
     JobSystem.name: JOBS,
     DriverSystem.name: DRIVERS,
     YarnSystem.name: YARN,
+    GatedYarnSystem.name: GATED_YARN,
     RealSparkSystem.name: REAL_SPARK,
 }
 MANNERS = (

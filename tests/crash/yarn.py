@@ -1,4 +1,7 @@
-"""YARN in the crash suite: the stand-in of ``tests/backends/yarn``, whose applications do what their command says."""
+"""YARN in the crash suite: the stand-in of ``tests/backends/yarn``, whose applications do what their command says.
+
+Generic applications behind the staging fence, and Spark's behind the start gate.
+"""
 
 from __future__ import annotations
 
@@ -72,3 +75,20 @@ class YarnSystem:
 
     def evidence(self, key: str) -> str:
         return "\n".join(str(app.to_api()) for app in list(self._yarn.runs) if app.key == key)
+
+
+class GatedYarnSystem(YarnSystem):
+    """Spark applications behind the start gate; the resource's claim is what makes them start once."""
+
+    name = "YarnGate"
+
+    def backend(self) -> Object:
+        spec = super().backend()
+        spark = {"version": "4.3.0", "jars": "local:///opt/spark/jars"}
+        return {"yarn": {**spec["yarn"], "spark": spark}, "fence": {"mode": "Gate"}, "artifactSchemes": ["local"]}
+
+    def work(self, story: Story) -> Object:
+        return {"spark": {"mainApplicationFile": "local:///a.jar", "mainClass": "A", "arguments": [story.how]}}
+
+    def strip(self, key: str) -> None:
+        raise NotImplementedError("see the program that vanishes")

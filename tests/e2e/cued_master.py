@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-import httpx
 from aiohttp import web
 
+from tests.crash.claim import Claim
 from tests.crash.master import Driver, Master
 
 TICK = 0.05
@@ -36,9 +36,9 @@ class CuedMaster(Master):
         await _until(lambda: self.takes)
         return await super()._create(request)
 
-    async def _may_start(self, http: httpx.AsyncClient, driver: Driver, nonce: str) -> bool:
+    async def _may_start(self, claim: Claim) -> bool:
         await _until(lambda: self.asks)
-        return await super()._may_start(http, driver, nonce)
+        return await super()._may_start(claim)
 
     async def _works(self, driver: Driver) -> None:
         if driver.how.startswith("wait"):
@@ -46,9 +46,9 @@ class CuedMaster(Master):
             driver.how = driver.how.removeprefix("wait-")
         await super()._works(driver)
 
-    async def _report(self, http: httpx.AsyncClient, driver: Driver, nonce: str, how: str) -> None:
+    async def _report(self, claim: Claim, how: str) -> None:
         if self.reports:
-            await super()._report(http, driver, nonce, how)
+            await super()._report(claim, how)
 
 
 async def _until(true: Callable[[], bool]) -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from tests.crash import bench as benches
 from tests.faults import answers, leaders, outages, suite, watches
@@ -43,10 +44,18 @@ def play(only: str) -> list[Result]:
     return results
 
 
+def _replaced(before: Sequence[dict[str, Any]], scenes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The scenes of before that there still are, with their dates; those that were played now in their places."""
+    known = {scene["name"]: scene for scene in [*before, *scenes]}
+    return [known[cell.name] for cells, _ in parts().values() for cell in cells if cell.name in known]
+
+
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="make faults", description=__doc__)
-    parser.add_argument("--only", default="", help="only scenes whose part or name contains this")
+    parser.add_argument(
+        "--only", default="", help="only scenes whose part or name contains this; the others' results in --json stay"
+    )
     parser.add_argument("--logs", type=Path, help="write the controllers' logs of what went wrong there")
     parser.add_argument("--json", type=Path, help="write the figures there")
     options = parser.parse_args()
@@ -58,8 +67,11 @@ def main() -> int:
             options.logs.mkdir(parents=True, exist_ok=True)
             name = "".join(c if c.isalnum() else "-" for c in result.name)
             (options.logs / f"{name}.log").write_text("\n".join(result.wrong) + f"\n\n{result.log}")
-    about = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "seconds": round(time.monotonic() - began)}
-    figures = suite.figures(results) | about
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    scenes = [suite.entry(result, at) for result in results]
+    if options.only and options.json and options.json.exists():
+        scenes = _replaced(json.loads(options.json.read_text())["by_scene"], scenes)
+    figures = suite.figures(scenes) | {"at": at, "seconds": round(time.monotonic() - began)}
     print("\n" + json.dumps({name: value for name, value in figures.items() if name != "by_scene"}))
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)

@@ -19,6 +19,8 @@ from tests.faults.scene import Controller, Result, Scene
 
 AFTER = 3.0
 """Seconds that a stopped leader gets, once it goes on, to do what it had begun."""
+SLOTS = 50
+"""Drivers for which the Master's workers have room."""
 RETAINED = 200
 """Drivers that have ended which a Master remembers (Spark's default)."""
 
@@ -51,13 +53,12 @@ class Stopped:
     @property
     def name(self) -> str:
         many = f", {self.others} jobs meanwhile" if self.others > 20 else ""
-        call = self.call.partition(" [")[0]
-        return f"leader stopped {self.seconds:g} s: {call}, {self.moment}, {self.story}{many}"
+        return f"leader stopped {self.seconds:g} s: {self.call}, {self.moment}, {self.story}{many}"
 
     def run(self, bench: Bench) -> Result:
         with Scene(bench, self.name) as scene:
             spark = self.system == SparkSystem.type
-            system = scene.spark(scene.master(self.retained)) if spark else scene.kubernetes()
+            system = scene.spark(scene.master(self.retained, SLOTS)) if spark else scene.kubernetes()
             stories = SPARK if spark else JOBS
             first, second = _pair(scene, Crash(self.call, self.moment, How.STOP, since=Since.START))
             held = scene.submit(system, [_story(stories, self.story)])

@@ -52,6 +52,10 @@ class Load:
                 number += 1
 
 
+RECONNECTS = 180.0
+"""Seconds in which kube-apiserver finds its etcd again: it tries ever more seldom, up to every two minutes (gRPC)."""
+
+
 @dataclass(frozen=True)
 class Away:
     """kube-apiserver, etcd or both are killed with SIGKILL under load, stay away, and are started again."""
@@ -78,7 +82,7 @@ class Away:
                 for part in reversed(self.what):
                     getattr(bench.cluster, f"start_{part}")()
                 if "etcd" in self.what and "apiserver" not in self.what:
-                    bench.cluster.start_apiserver()  # waits until it is ready again
+                    bench.cluster.start_apiserver(RECONNECTS)
                 bench.cluster.restart_controllers()
                 scene.healed()
                 scene.result.struck = load.refused

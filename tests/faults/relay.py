@@ -10,6 +10,7 @@ import asyncio
 import json
 import ssl
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,8 @@ _NOT_PASSED = ("host", "connection", "accept-encoding", "content-length", "trans
 _NOT_RETURNED = ("connection", "content-length", "transfer-encoding", "content-encoding", "keep-alive")
 ANSWER_TIMEOUT = 30.0
 """Seconds that the server behind may take for an ordinary answer."""
+AWAY = 10.0
+"""Seconds for which a member of a service that gave no answer counts as not ready (a readiness probe's period)."""
 SERVICE_PATIENCE = 5.0
 """Seconds that one member of a service may take: a gate asks others before it answers, and a stopped one never does."""
 
@@ -246,14 +249,19 @@ class Service:
         self.members: list[str] = []
         """Their URLs."""
         self._turn = 0
+        self._failed: dict[str, float] = {}
+        """Monotonic seconds at which each last gave no answer."""
 
     async def __call__(self, exchange: Exchange) -> None:
         self._turn += 1
-        for place in range(len(self.members)):
-            exchange.upstream = self.members[(self._turn + place) % len(self.members)]
+        turn = self._turn % max(1, len(self.members))
+        members = [*self.members[turn:], *self.members[:turn]]
+        for member in sorted(members, key=lambda m: time.monotonic() - self._failed.get(m, -AWAY) < AWAY):
+            exchange.upstream = member
             try:
                 await exchange.answer(await exchange.ask(patience=SERVICE_PATIENCE))
             except (aiohttp.ClientError, TimeoutError):
+                self._failed[member] = time.monotonic()
                 continue
             return
         raise ConnectionResetError

@@ -7,6 +7,7 @@ change (I5), the jobs beside a fault go on (I7). And no controller ends, or has 
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import signal
 import time
@@ -154,10 +155,11 @@ class Scene:
         """A relay to kube-apiserver; name it when a controller is started."""
         return self._stack.enter_context(to_kube(self.bench.cluster))
 
-    def master(self, retained: int | None = None) -> Master:
-        """A stand-in for a Master, which remembers so many drivers that have ended."""
+    def master(self, retained: int | None = None, slots: int | None = None) -> Master:
+        """A stand-in for a Master, which remembers so many drivers that have ended, and has room for so many."""
         master = self._stack.enter_context(self.bench.yard.master())
         master.retained = retained
+        master.slots = asyncio.Semaphore(slots) if slots else None
         self._masters.append(master)
         return master
 

@@ -67,17 +67,26 @@ class Progress:
             print(f"    and {len(result.wrong) - MANY} more", flush=True)
 
 
-def figures(results: Sequence[Result]) -> dict[str, Any]:
-    """As build/results/faults.json has them."""
+def entry(result: Result, at: str) -> dict[str, Any]:
+    """One scene as build/results/faults.json has it."""
+    return {
+        "name": result.name, "at": at, "jobs": result.jobs, "starts": result.starts, "struck": result.struck,
+        "submissions": result.submissions, "recovery_s": round(result.recovery, 1), "seconds": round(result.seconds),
+        "kinds": sorted(result.kinds), "wrong": result.wrong,
+    }  # fmt: skip
+
+
+def figures(scenes: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What the whole of them comes to."""
 
     def of_kind(kind: str) -> int:
-        return sum(kind in result.kinds for result in results)
+        return sum(kind in scene["kinds"] for scene in scenes)
 
     return {
-        "scenes": len(results),
-        "passed": sum(not result.wrong for result in results),
-        "jobs": sum(result.jobs for result in results),
-        "starts": sum(result.starts for result in results),
+        "scenes": len(scenes),
+        "passed": sum(not scene["wrong"] for scene in scenes),
+        "jobs": sum(scene["jobs"] for scene in scenes),
+        "starts": sum(scene["starts"] for scene in scenes),
         "duplicates": of_kind("duplicate"),
         "orphans": of_kind("orphan"),
         "wrong_ends": of_kind("end"),
@@ -85,16 +94,9 @@ def figures(results: Sequence[Result]) -> dict[str, Any]:
         "controllers_ended": of_kind("ended"),
         "others_held_up": of_kind("held"),
         "not_told": of_kind("silent"),
-        "recovery_s": {"max": round(max((result.recovery for result in results), default=0.0), 1)},
-        "by_scene": [
-            {
-                "name": result.name, "jobs": result.jobs, "starts": result.starts, "struck": result.struck,
-                "submissions": result.submissions, "recovery_s": round(result.recovery, 1),
-                "seconds": round(result.seconds), "wrong": result.wrong,
-            }
-            for result in results
-        ],
-    }  # fmt: skip
+        "recovery_s": {"max": max((scene["recovery_s"] for scene in scenes), default=0.0)},
+        "by_scene": list(scenes),
+    }
 
 
 def table(results: Sequence[Result]) -> None:

@@ -17,14 +17,15 @@ from durablejob_api.job import DurableJob
 from durablejob_api.status import Claim, ClaimState, Current, Outcome, State
 from durablejob_controller import claims, decide, gated, reasons, steps, ungated
 from durablejob_controller.backends.contract import Run
+from durablejob_controller.backends.yarn.managers import Info
 from durablejob_controller.claims import ClaimId, Denied, Granted
 from durablejob_controller.record import advanced, next_claim
-from durablejob_controller.views import Decision, NoSite, Record, Seen, Site, Submit, Unguard
+from durablejob_controller.views import Close, Decision, NoSite, Record, Seen, Site, Submit, Unguard
 from tests.model import minds
 from tests.model.checker import Result, explore
 from tests.model.claims import ClaimWorld
 from tests.model.objects import ObjectWorld
-from tests.model.reserved import FakeWorld, GateWorld, StagingWorld
+from tests.model.reserved import FakeWorld, GateWorld, GenericWorld, StagingWorld, SwitchedWorld
 from tests.model.universe import Options
 from tests.model.world import World
 
@@ -55,7 +56,7 @@ def noticed(result: Result) -> bool:
 # --- what replaces the rules -----------------------------------------------------------------------
 
 _decide, _grant, _winner = decide.decide, claims.grant_start, gated.winner
-_end = steps.end
+_end, _first_seen = steps.end, ungated._first_seen
 
 
 def _with_current(job: DurableJob | None, **changes: Any) -> DurableJob | None:
@@ -118,16 +119,34 @@ def _no_look_at_the_start(job: DurableJob, site: Site | NoSite, seen: Seen, now:
     return _decide(job, site, replace(seen, fresh=True) if started else seen, now)
 
 
+def _close_once(
+    job: DurableJob, current: Current, seen: Seen, outcome: Outcome, why: Any, now: datetime, run: Run | None = None
+) -> Decision:
+    """That it is closed is enough for the end."""
+    if seen.sighting is None or not seen.sighting.closed:
+        return Close(seen=run.started_time if run is not None else None)
+    return _end(job, current, outcome, why, now, run=run)
+
+
+def _believe_a_copy(job: DurableJob, current: Current, run: Run, seen: Seen, now: datetime) -> Decision:
+    """Whoever is seen first is the run that counts, also when a clean end has taken the fence."""
+    there = replace(seen.sighting, ended_cleanly=False) if seen.sighting else None
+    return _first_seen(job, current, run, replace(seen, sighting=there), now)
+
+
+def _knows_by_now(self: Info, life: str) -> bool:
+    """As though a life that remembers knew what was accepted before recovery was switched on."""
+    return self.remembers or life == self.life
+
+
 class ForgetfulFake(FakeWorld):
     """One that says it remembers."""
 
-    traits = replace(FakeWorld.traits, remembers=True)
+    recovery = True
 
 
 class UnrecoveredStaging(StagingWorld):
     """Recovery is off, and it says so: this is why such a backend guarantees nothing."""
-
-    traits = replace(StagingWorld.traits, remembers=False)
 
     def __init__(self, options: Options) -> None:
         super().__init__(options, recovery=False)
@@ -181,6 +200,18 @@ ABLATIONS = (
         (gated, "winner", _submit_again), (decide, "winner", _submit_again), (minds, "legal", lambda old, new: None),
     )),
     Ablation("another incarnation that remembers nothing is not submitted to", lambda: ForgetfulFake(_WISHES), 1),
+    Ablation("whether it remembers is told by the very answer, by no older probe", lambda: StagingWorld(
+        Options(ablate="the answer tells whether it remembers")), 1),
+    Ablation("a life with recovery does not know what one without had accepted", lambda: SwitchedWorld(
+        Options(), recovery=False), 1, ((Info, "knows", _knows_by_now),)),
+    Ablation("who closes the fence of a run that is recorded nowhere tells which one he has seen", lambda: GenericWorld(
+        Options(ablate="a fence tells which run was seen")), 1, ((ungated, "_close_then_end", _close_once),)),
+    Ablation("seen first, active, when a clean end has taken the fence, it is a copy", lambda: StagingWorld(
+        Options(cancel=True, persistent=True)), 1, ((ungated, "_first_seen", _believe_a_copy),)),
+    Ablation("seen first, killed, when a clean end has taken the fence, it is a copy", lambda: StagingWorld(
+        Options(cancel=True, persistent=True)), 1, ((ungated, "_is_copy", lambda run, sighting: False),)),
+    Ablation("what is not saved yet has no start to record", lambda: StagingWorld(
+        Options(ablate="what is not saved yet has no start")), 1),
     Ablation("startedTime tells runs of one id apart", lambda: GateWorld(_WISHES), 2, (
         (gated, "is_recorded", lambda run, run_id, current: run.id == run_id),
     )),

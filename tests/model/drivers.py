@@ -28,8 +28,8 @@ class Driver(NamedTuple):
     life: int = 0
     """Which run under this id (its startedTime); or, where ids are minted, which JVM."""
     jvm: str = "begins"
-    """begins (then asks for leave, or for its files), program (runs), tail0, tail1 (its end is reported), exit0, exit1
-    (the same by System.exit), dead."""
+    """new (accepted, and not saved yet), begins (then asks for leave, or for its files), program (runs), tail0, tail1
+    (its end is reported), exit0, exit1 (the same by System.exit), dead."""
     known: str = "active"
     """What the system knows of it: active, finished, failed, killed, refused, error, forgotten."""
 
@@ -47,8 +47,11 @@ class Outside(NamedTuple):
     succeeded: tuple[bool, bool] = (False, False)
     """Whether a program of each attempt has truly ended with 0."""
     incarnation: int = 0
+    store: bool = False
+    """This life keeps what it accepts for the next one (recovery is on)."""
     fences: tuple[str, str] = ("there", "there")
-    """there, closed (by us: renamed to a tombstone), gone (taken by a clean end, or swept by us)."""
+    """there, closed (by us: renamed to a tombstone), seen t0 (closed by who had seen that this run had
+    ended), gone (taken by a clean end, or swept by us)."""
     body: int = 0
 
 
@@ -86,25 +89,31 @@ class DriverWorld(World):
 
     def shows(self, outside: Outside, attempt: int) -> Hashable:
         drivers = tuple(
-            (d.name, d.claim, d.life, d.known) for d in outside.drivers
+            (d.name, d.claim, self.start_of(d), d.known) for d in outside.drivers
             if d.attempt == attempt and d.known != "forgotten"
         )  # fmt: skip
-        return drivers, outside.incarnation, outside.fences[attempt - 1]
+        return drivers, (outside.incarnation, outside.store), outside.fences[attempt - 1]
 
-    def sighting(self, shown: Any, attempt: int) -> Sighting:
-        drivers, incarnation, fence = shown
+    def start_of(self, d: Driver) -> str | None:
+        """Its startedTime, as the system shows it."""
+        return None if self.minted else f"t{d.life}"
+
+    def sighting(self, shown: Any, resource: Resource) -> Sighting:
+        drivers, (incarnation, _), fence = shown
         runs = tuple(
             Run(
                 id=name,
                 phase=Phase.RUNNING if known == "active" else Phase.ENDED,
                 claim=claim if self.minted else None,
-                started_time=None if self.minted else f"t{life}",
+                started_time=start,
                 verdict=VERDICTS.get(known),
             )
-            for name, claim, life, known in drivers
+            for name, claim, start, known in drivers
         )
         closed, gone = fence != "there", fence == "gone"
-        return Sighting(runs, str(incarnation), closed=closed, ended_cleanly=gone, held=not gone)
+        told = fence.startswith("seen") and self.options.ablate != "a fence tells which run was seen"
+        seen = fence.removeprefix("seen ") if told else None
+        return Sighting(runs, str(incarnation), closed=closed, ended_cleanly=gone, seen=seen, held=not gone)
 
     # --- what can no longer matter ----------------------------------------------------------------------
 
@@ -143,7 +152,7 @@ class DriverWorld(World):
         return out._replace(net=net, drivers=drivers)
 
     def spent(self, d: Driver, resource: Resource) -> bool:
-        return self.doomed(resource, d.attempt) and (d.jvm == "begins" or not d.alive)
+        return self.doomed(resource, d.attempt) and (d.jvm in ("new", "begins") or not d.alive)
 
     def forgetting(self, outside: Outside) -> Outside:
         drivers = tuple(d if d.alive else d._replace(known="forgotten") for d in outside.drivers)

@@ -50,8 +50,8 @@ class Minds:
         """All that can be seen of an attempt, as a small value."""
         raise NotImplementedError
 
-    def sighting(self, shown: Any, attempt: int) -> Sighting:
-        """The same as an answer."""
+    def sighting(self, shown: Any, resource: Resource) -> Sighting:
+        """The same as an answer to who asks for this version's attempt."""
         raise NotImplementedError
 
     def message(self, resource: Resource) -> Any:
@@ -112,7 +112,7 @@ class Minds:
 
     def _views(self, resource: Resource, outside: Any, shown: Any, fresh: bool, patient: bool) -> Iterator[Any]:
         """Whatever a controller may believe to see now, and the times at which it may do so."""
-        sighting = self.sighting(shown, resource.attempt)
+        sighting = self.sighting(shown, resource)
         believed = fresh or self.options.ablate == "fresh observation"
         hold = LONG if patient else 0.0
         why = reasons.storage_rolled_back("b", "1") if self.held(resource) else None
@@ -160,8 +160,10 @@ class Minds:
                 return self.plan("Submit", self.message(resource))
             case Kill(run=run):
                 return self.plan("Kill", run)
-            case Close() | Reserve():
-                return self.plan(type(decision).__name__, resource.attempt)
+            case Close(seen=seen):
+                return self.plan("Close", (resource.attempt, seen))
+            case Reserve():
+                return self.plan("Reserve", resource.attempt)
             case Release():
                 current = resource.current
                 assert current is not None

@@ -63,7 +63,7 @@ class ObjectWorld(World):
     def shows(self, outside: Outside, attempt: int) -> Hashable:
         return outside.things[attempt - 1]
 
-    def sighting(self, shown: Any, attempt: int) -> Sighting:
+    def sighting(self, shown: Any, resource: Resource) -> Sighting:
         thing: Thing | None = shown
         if thing is None:
             return Sighting((), "")

@@ -10,7 +10,7 @@ from durablejob_api.spec import DeletionPolicy
 from tests.model.checker import Result, explore
 from tests.model.claims import ClaimWorld
 from tests.model.objects import ObjectWorld
-from tests.model.reserved import FakeWorld, GateWorld, StagingWorld
+from tests.model.reserved import FakeWorld, GateWorld, GenericWorld, StagingWorld, SwitchedWorld
 from tests.model.universe import Options
 from tests.model.world import World
 
@@ -41,12 +41,17 @@ in fewer states. Liveness is shown with single ones, where a lost one must be se
 CLAIMS, OBJECT = "claims and gate", "inert object"
 GATE, STAGING, FAKE = "reserved id and gate", "reserved id and staging fence", "fake"
 UNRECOVERED = f"{GATE}, no recovery"
+GENERIC = f"{STAGING}, generic"
+ON, OFF = f"{STAGING}, recovery switched on", f"{STAGING}, recovery switched off"
 KINDS: dict[str, Callable[[Options], World]] = {
     CLAIMS: ClaimWorld,
     OBJECT: ObjectWorld,
     GATE: GateWorld,
     UNRECOVERED: partial(GateWorld, recovery=False),
     STAGING: StagingWorld,
+    GENERIC: GenericWorld,
+    ON: partial(SwitchedWorld, recovery=False),
+    OFF: SwitchedWorld,
     FAKE: FakeWorld,
 }
 
@@ -91,6 +96,10 @@ SMALL = (
     _world(UNRECOVERED, _WISHES, 1),
     _world(STAGING, _WISHES, 1),
     _world(STAGING, _TWO.but(delete=True, **_ANY), 1),
+    _world(GENERIC, _WISHES, 1),
+    _world(GENERIC, _TWO.but(cancel=True, **_ANY), 1),
+    _world(ON, _WISHES, 2),
+    _world(OFF, _WISHES, 2),
     _world(FAKE, _ALL, 2),
     *_variants(_RUN.but(delete=True), (OBJECT, GATE, STAGING, FAKE)),
     *_variants(_RUN, (CLAIMS,)),
@@ -112,6 +121,10 @@ FULL = (
     _world(UNRECOVERED, _ALL.but(controllers=2), 1),
     _world(STAGING, _ALL.but(**_ANY), 3),
     _world(STAGING, _ALL.but(controllers=2), 1),
+    _world(GENERIC, _ALL.but(**_ANY), 3),
+    _world(GENERIC, _ALL.but(controllers=2), 1),
+    _world(ON, _ALL.but(controllers=2), 2),
+    _world(OFF, _ALL.but(controllers=2), 2),
     _world(FAKE, _ALL.but(old_cache=True), 1),
     _world(FAKE, _WISHES.but(controllers=2, **_OLD), 2),
     *_variants(_WISHES, (CLAIMS, GATE, UNRECOVERED, STAGING)),

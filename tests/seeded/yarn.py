@@ -22,29 +22,70 @@ YARN = (
     ),
     Bug(
         "an id of an earlier life is submitted to one without memory", _Y + "backend.py",
-        "if life != reservation.incarnation and not manager.info.remembers:", "if False:",
+        "if not manager.info.knows(reservation.incarnation):", "if False:",
         _BACKEND,
     ),
     Bug(
         "a submission that was tampered with is sent", _Y + "staging.py",
-        "        if hashlib.sha256(content).hexdigest() != digest:\n", "        if False:\n",
+        "        if hashlib.sha256(content).hexdigest() != kept.digest:\n", "        if False:\n",
         _BACKEND,
     ),
     Bug(
         "two reservations share a staging folder", _Y + "staging.py",
-        "    return secrets.token_hex(8)\n", "    return \"same\"\n",
+        "-{secrets.token_hex(8)}\"\n", "-same\"\n",
         _BACKEND,
     ),
     Bug(
         "closing leaves the files where they are", _Y + "staging.py",
-        "        await self._hdfs.rename(f\"{self._root}/{key}\", f\"{self._root}/{key}{_CLOSED}\")\n", "",
+        "            await self._hdfs.rename(home, closed)\n", "            pass\n",
         _BACKEND,
     ),
     Bug(
         "a closed fence looks like one that went with a clean end", _Y + "staging.py",
-        "return Fence(closed=True, ended_cleanly=False, held=True)",
-        "return Fence(closed=True, ended_cleanly=True, held=True)",
+        "return Fence(closed=True, seen=None, ended_cleanly=False, held=True)",
+        "return Fence(closed=True, seen=None, ended_cleanly=True, held=True)",
         _BACKEND,
+    ),
+    Bug(
+        "recovery that is on by now is taken for memory of a life without", _Y + "managers.py",
+        "(self.remembers and life.partition(\" \")[2] == self._kept_in)", "self.remembers",
+        _BACKEND,
+    ),
+    Bug(
+        "another user's application under our id is taken for ours", _Y + "backend.py",
+        "    return key_of(app.tags) == key and ", "    return key_of(app.tags) == key or ",
+        _BACKEND,
+    ),
+    Bug(
+        "in another HDFS a fence counts as closed", _Y + "staging.py",
+        "        if await self._hdfs.stat(kept.place) is None:\n", "        if False:\n",
+        _BACKEND,
+    ),
+    Bug(
+        "which fence an attempt has is read from the backend as it is now", _Y + "backend.py",
+        "        if staged is not None and current.claim is None:\n",
+        "        if staged is not None and not self._gated:\n",
+        _BACKEND,
+    ),
+    Bug(
+        "the start of an application that may still be lost is recorded", _Y + "reading.py",
+        " and app.state not in _FLEETING else None", " else None",
+        _READING,
+    ),
+    Bug(
+        "a run that is recorded nowhere is closed, and nobody told", "controller/durablejob_controller/ungated.py",
+        "        return Close(seen=start)\n", "        return Close()\n",
+        _DECIDE,
+    ),
+    Bug(
+        "the engine keeps which run was seen to itself", "controller/durablejob_controller/reconcile.py",
+        ", seen=first.seen))", "))",
+        ("tests/backends/yarn/test_forgotten.py",),
+    ),
+    Bug(
+        "a copy that was killed is taken for the run", "controller/durablejob_controller/ungated.py",
+        "    return sighting.ended_cleanly and run.verdict is Verdict.KILLED\n", "    return False\n",
+        _DECIDE,
     ),
     Bug(
         "a refused copy is taken for the program's failure", _Y + "reading.py",
@@ -67,6 +108,37 @@ YARN = (
         "what has left the list is taken for gone", _Y + "backend.py",
         "        if fallen or not self._life:\n", "        if not self._life:\n",
         _BACKEND,
+    ),
+    Bug(
+        "behind the gate what a job brings is on the ApplicationMaster's class path", _Y + "spark.py",
+        "    first = [] if gated else [\"{{PWD}}\"]\n", "    first = [\"{{PWD}}\"]\n",
+        ("tests/backends/yarn/test_spark.py",),
+    ),
+    Bug(
+        "a job's variables may act on the script that starts the JVM", _Y + "validation.py",
+        "    if _SHELL.fullmatch(name):\n", "    if False:\n",
+        ("tests/backends/yarn/test_validation.py",),
+    ),
+    Bug(
+        "a file's own name reaches the NodeManager's shell", _Y + "validation.py",
+        "    if not _NAME.fullmatch(own):\n", "    if False:\n",
+        ("tests/backends/yarn/test_validation.py",),
+    ),
+    Bug(
+        "what the backend itself lacks fails the jobs", _Y + "spark.py",
+        "        return self.field.startswith(\"backend.\")\n", "        return False\n",
+        _BACKEND,
+    ),
+    Bug(
+        "a submission that stays unclear is repeated for ever", "controller/durablejob_controller/steps.py",
+        "if seen.trying >= AMBIGUITY_ENDS_AFTER else None", "if False else None",
+        _DECIDE,
+    ),
+    Bug(
+        "a fence that cannot be closed is told to nobody", "controller/durablejob_controller/reconcile.py",
+        "            await self._heard(entry, first, getattr(backend, first)(entry.job, current))\n",
+        "            await getattr(backend, first)(entry.job, current)\n",
+        ("tests/controller/test_reconcile_errors.py",),
     ),
     Bug(
         "a list is enough to reserve an id", "controller/durablejob_controller/decide.py",

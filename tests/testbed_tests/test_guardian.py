@@ -46,7 +46,8 @@ def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def site() -> Iterator[sites.Site]:
+def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[sites.Site]:
+    monkeypatch.delenv("DURABLEJOB_TESTBED_LOGS", raising=False)  # which keeps all logs, elsewhere
     with sites.temporary("guardian-test") as made:
         yield made
 

@@ -63,6 +63,18 @@ def test_a_restarted_name_node_has_kept_its_files(cluster: yarn.Yarn) -> None:
     assert cluster.exists("/kept.txt")
 
 
+def test_in_safe_mode_it_reads_and_takes_no_file(cluster: yarn.Yarn) -> None:
+    cluster.upload("/safe.txt", b"kept")
+    cluster.safe_mode(True)
+    try:
+        assert cluster.exists("/safe.txt")
+        refusal = cluster.webhdfs("PUT", "/other", "MKDIRS").json()["RemoteException"]
+        assert refusal["exception"] == "SafeModeException"
+    finally:
+        cluster.safe_mode(False)
+    cluster.upload("/other.txt", b"taken")
+
+
 def test_without_maven_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DURABLEJOB_CACHE", str(tmp_path))
     found = shutil.which

@@ -76,8 +76,8 @@ class Bounded:
     async def kill(self, run: str) -> None:
         await self._bound(self._inner.kill(run))
 
-    async def close(self, job: DurableJob, current: Current) -> None:
-        await self._bound(self._inner.close(job, current))
+    async def close(self, job: DurableJob, current: Current, *, seen: str | None = None) -> None:
+        await self._bound(self._inner.close(job, current, seen=seen))
 
     async def release(self, job: DurableJob, current: Current) -> None:
         await self._bound(self._inner.release(job, current))

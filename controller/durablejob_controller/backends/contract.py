@@ -22,11 +22,14 @@ observe
     answer or ``BackendUnavailable``; never half of one. Where ids are reserved it may leave out what had ended
     before this process saw it: an absence from a batch proves nothing.
 look_up
-    The same for one attempt, asked by its exact ids. Only this makes an absence count.
+    The same for one attempt, asked by its exact ids. Only this makes an absence count, and where ids are reserved only
+    if ``Sighting.remembers`` says so. What lies under the reserved id counts as ours only if it carries our marks;
+    without a reservation nothing else is shown.
 kill
     Asks for the end of one run, named by its id. Idempotent; ending is seen by observing.
 close
-    After it has returned, no run of this reservation can begin any more. Idempotent.
+    After it has returned, no run of this reservation can begin any more. Idempotent. With ``seen``, ``look_up``
+    tells from the same moment on which run that was (``Sighting.seen``), whoever asks, and whatever the system forgets.
 leftovers, discard
     What lies in the system under our names, whoever's it is; and letting go of one thing that has ended and whose
     DurableJob is no more.
@@ -67,8 +70,6 @@ class Traits:
     identity: Identity
     gated: bool
     """The program asks the start gate for leave before it runs."""
-    remembers: bool = True
-    """The system keeps accepted work over its own restarts (recovery on)."""
     takes_secrets: bool = True
     """A submission holds the values of the job's Secrets; else the system looks them up by their names."""
 
@@ -110,7 +111,8 @@ class Run:
     claim: int | None = None
     """Number of the claim that it was submitted under, where claims are used."""
     started_time: str | None = None
-    """Distinguishes runs under one id, where ids can be used again."""
+    """Distinguishes runs under one id, where ids can be used again. None also while the system may still lose what it
+    has accepted: what is gone then has never begun."""
     verdict: Verdict | None = None
     reason: str | None = None
     """One CamelCase word, where the system gives more than the verdict: OOMKilled, NoSuchQueue."""
@@ -126,6 +128,9 @@ class Run:
     """What people call it, where that is not ``id`` (an object's kind and name)."""
     namespace: str | None = None
     """Where it lies, if the system has namespaces: what lies in another one than the job is not the job's."""
+    foreign: bool = False
+    """It has the reserved id, and is not ours (another's, another attempt's): it is neither believed nor killed, and
+    who asks by exact ids is told of it, as the id is then of no use."""
     condemned: str | None = None
     """Somebody else has ended it, and yet it may run on or begin again: the reason (Preempted: suspended after it had
     begun; DeletedExternally: deleted, but not what runs in it). The engine notes the reason, and kills it."""
@@ -150,9 +155,15 @@ class Sighting:
     closed: bool = False
     """The attempt's fence is seen closed: no run can begin. It is read *before* the runs: then a run that began
     just before the fence was closed is among them."""
+    remembers: bool = False
+    """Who answered would know whatever was accepted under this reservation: it is the same life, or a later one of a
+    system that keeps what it has accepted, and kept it then. Only then is what is absent known never to have been
+    accepted. It is told by the very answer, where ids are reserved; what a probe found may be older."""
     ended_cleanly: bool = False
     """The fence went with a run that ended cleanly (gone, and not by ``close``): whatever the system still
     knows, the program has run."""
+    seen: str | None = None
+    """Start of the run that who closed the fence had seen: as good as recorded, whatever the system knows of it now."""
     held: bool = False
     """Beside the runs something of the attempt is kept outside (files); ``release`` removes it."""
 
@@ -189,8 +200,12 @@ class Offer:
     application_id: str | None = None
     object_uid: str | None = None
     incarnation: str = ""
+    """The life that has set it aside; says also whether that life keeps what it accepts, where others do not."""
+    body_hash: str = ""
+    """Hash of what was already put together for it; empty: nothing was. One of a backend that has been edited since is
+    not recorded, but made again."""
     staging: str | None = None
-    """What was put into a staging area for it."""
+    """What was put into a staging area for it, and where: it is found also after the backend's settings were edited."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,8 +269,6 @@ class Probe:
     guarantee: Guarantee
     version: str = ""
     incarnation: str = ""
-    remembers: bool = True
-    """See ``Traits.remembers``."""
 
 
 class Backend(Protocol):
@@ -291,7 +304,9 @@ class Backend(Protocol):
 
     async def kill(self, run: str) -> None: ...
 
-    async def close(self, job: DurableJob, current: Current) -> None: ...
+    async def close(self, job: DurableJob, current: Current, *, seen: str | None = None) -> None:
+        """See the law; ``seen``: start of a run that was seen to have ended, and which the resource does not record."""
+        ...
 
     async def release(self, job: DurableJob, current: Current) -> None:
         """Let go of what ``held`` says is kept (of the run, or of the sighting), after the outcome is recorded."""

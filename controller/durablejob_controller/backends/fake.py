@@ -71,7 +71,8 @@ class World:
     incarnation: str = field(default_factory=lambda: uuid.uuid4().hex)
     applications: dict[str, _Application] = field(default_factory=dict)
     by_key: dict[str, list[str]] = field(default_factory=dict)
-    closed: set[str] = field(default_factory=set)
+    closed: dict[str, str | None] = field(default_factory=dict)
+    """Attempts that can no longer begin: key -> start of the run that was seen by then."""
     ledger: list[tuple[str, str]] = field(default_factory=list)
     serial: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -88,7 +89,7 @@ def world(cluster_id: str) -> World:
 class FakeBackend:
     """Identity.RESERVED_ID without a gate: ``close`` is its fence."""
 
-    traits = Traits(identity=Identity.RESERVED_ID, gated=False, remembers=False)
+    traits = Traits(identity=Identity.RESERVED_ID, gated=False)
 
     def __init__(self, cluster_id: str, fault: str, queue_seconds: float) -> None:
         self.cluster_id = cluster_id
@@ -123,7 +124,6 @@ class FakeBackend:
             guarantee=Guarantee.EXACT,
             version="fake",
             incarnation=self._world.incarnation,
-            remembers=False,
         )
 
     async def reserve(self, job: DurableJob, key: str) -> Offer:
@@ -172,7 +172,11 @@ class FakeBackend:
     async def look_up(self, key: str, current: Current | None) -> Sighting:
         self._answer()
         runs = self._runs(self._world.by_key.get(key, []), time.monotonic())
-        return Sighting(runs=runs, incarnation=self._world.incarnation, closed=key in self._world.closed)
+        life = self._world.incarnation
+        reserved = current.reservation if current else None
+        same = reserved is not None and reserved.incarnation == life
+        closed = self._world.closed
+        return Sighting(runs, life, closed=key in closed, seen=closed.get(key), remembers=same)
 
     def _runs(self, ids: list[str], now: float) -> tuple[Run, ...]:
         return tuple(self._run(self._world.applications[name], now) for name in ids)
@@ -192,9 +196,9 @@ class FakeBackend:
         if application is not None and time.monotonic() < application.due:
             application.killed = True
 
-    async def close(self, job: DurableJob, current: Current) -> None:
+    async def close(self, job: DurableJob, current: Current, *, seen: str | None = None) -> None:
         self._answer()
-        self._world.closed.add(current.key)
+        self._world.closed[current.key] = self._world.closed.get(current.key) or seen
 
     async def release(self, job: DurableJob, current: Current) -> None:
         """Nothing is held."""

@@ -32,7 +32,11 @@ _DANGEROUS = re.compile(
     r"javax\.|log4j(?!2?\.configurationFile=file:)|org\.apache\.|io\.netty\.|https?\.proxy|socksProxy|com\.sun\.management)"
     r"|-XX:(?:On|Flags=|VMOptionsFile=|Shared|ArchiveClasses|\+(?:ShowMessageBox|EnableJVMCI|UseJVMCI|Upgradeable))"
 )
-_ENVIRONMENT = re.compile(r"(?:SPARK_|JAVA_|_JAVA|JDK_|IBM_JAVA|OPENJ9_|LD_|DYLD_|HADOOP_|YARN_|GLIBC_).*")
+_ENVIRONMENT = re.compile(
+    r"(?:SPARK_|JAVA_|_JAVA|JDK_|IBM_JAVA|OPENJ9_|LD_|DYLD_|HADOOP_|YARN_|GLIBC_).*"
+    # The C library's: where it finds code of its own, and which host a name means (the gate's, for instance).
+    r"|GCONV_PATH|LOCPATH|NLSPATH|HOSTALIASES|LOCALDOMAIN|RES_OPTIONS|RESOLV_.*"
+)
 _HARMLESS = frozenset({"HADOOP_USER_NAME", "SPARK_USER"})
 
 STRUCTURE = {

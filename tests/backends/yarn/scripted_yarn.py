@@ -18,6 +18,7 @@ from aiohttp import web
 
 from durablejob_controller.backends.yarn.tags import key_of
 
+STORES = "org.apache.hadoop.yarn.server.resourcemanager.recovery"
 ENDED = ("FINISHED", "FAILED", "KILLED")
 BIRTH = 1_790_000_000_000
 """When the stand-in's clock begins: milliseconds, as Hadoop counts."""
@@ -34,6 +35,7 @@ class App:
     state: str = "ACCEPTED"
     final: str = "UNDEFINED"
     diagnostics: str = ""
+    user: str = "etl"
     program: bool = False
     """Its program was started."""
     task: asyncio.Task[None] | None = field(default=None, repr=False)
@@ -56,7 +58,7 @@ class App:
 
     def to_api(self) -> dict[str, Any]:
         return {
-            "id": self.id, "user": "etl", "state": self.state, "finalStatus": self.final, "progress": 40.0,
+            "id": self.id, "user": self.user, "state": self.state, "finalStatus": self.final, "progress": 40.0,
             "startedTime": self.started, "applicationTags": self.tags, "applicationType": self.body["application-type"],
             "queue": "default", "diagnostics": self.diagnostics, "trackingUrl": f"http://proxy/{self.id}/",
         }  # fmt: skip
@@ -74,12 +76,18 @@ class ScriptedYarn:
     def __init__(self, behaviour: str = "well", live: Callable[[ScriptedYarn, App], Any] | None = None) -> None:
         self.behaviour = behaviour
         self.ha_state = "ACTIVE"
-        self.store = "org.apache.hadoop.yarn.server.resourcemanager.recovery.ZKRMStateStore"
+        self.store = f"{STORES}.ZKRMStateStore"
         self.safe_mode = False
         self.standby = False
         """Its NameNode is a standby one."""
         self.hang_up_after: str | None = None
         """The connection is closed after the answer to a call that begins so."""
+        self.fails: str | None = None
+        """Calls that begin so are answered with 500."""
+        self.delay = 0.0
+        """Seconds before each answer."""
+        self.most_at_once = 0
+        self._at_once = 0
         self.started_on = BIRTH
         self.runs: list[App] = []
         self.known: dict[str, App] = {}
@@ -120,10 +128,11 @@ class ScriptedYarn:
         """All that has ended is evicted."""
         self.known = {name: app for name, app in self.known.items() if app.active}
 
-    def restart(self, *, recovery: bool) -> None:
-        """Another life of the ResourceManager."""
+    def restart(self, *, recovery: bool, kept: bool | None = None) -> None:
+        """Another life of the ResourceManager, with a store or without; ``kept``: what it knows, if that is another."""
         self.started_on += 60_000
-        if not recovery:
+        self.store = f"{STORES}.{'ZKRMStateStore' if recovery else 'NullRMStateStore'}"
+        if not (recovery if kept is None else kept):
             self.known.clear()
 
     def exists(self, path: str) -> bool:
@@ -150,6 +159,13 @@ class ScriptedYarn:
     async def _noted(self, request: web.Request, handler: Any) -> web.StreamResponse:
         operation = request.query.get("op")
         self.calls.append(f"{request.method} {operation or request.path}")
+        if self.fails is not None and self.calls[-1].startswith(self.fails):
+            return web.Response(status=500, text="broken")
+        if self.delay:
+            self._at_once += 1
+            self.most_at_once = max(self.most_at_once, self._at_once)
+            await asyncio.sleep(self.delay)
+            self._at_once -= 1
         if self.behaviour == "unavailable" and not request.path.endswith("/info"):
             return web.Response(status=503, text="busy")
         if request.query.get("user.name") is None and not request.path.startswith("/data"):
@@ -166,7 +182,8 @@ class ScriptedYarn:
                                                   "rmStateStoreName": self.store}})  # fmt: skip
 
     async def _conf(self, request: web.Request) -> web.Response:
-        return web.json_response({"property": {"key": request.query["name"], "value": "1000"}})
+        value = "500" if "state-store" in request.query["name"] else "1000"
+        return web.json_response({"property": {"key": request.query["name"], "value": value}})
 
     async def _new(self, _: web.Request) -> web.Response:
         return web.json_response({"application-id": f"application_{self.started_on}_{next(self._serial):04d}"})
@@ -194,13 +211,18 @@ class ScriptedYarn:
 
     def launch(self, app: App) -> bool:
         """A container of it: whether it finds its files, and so starts its program."""
+        app.program = self.localize(app)
+        return app.program
+
+    def localize(self, app: App) -> bool:
+        """Whether a container of it finds its files, and so starts what its command says."""
         for entry in app.body["am-container-spec"]["local-resources"]["entry"]:
             wanted = entry["value"]
             file = self.files.get(urlsplit(wanted["resource"]).path)
             if file is None or (len(file.content), file.modified) != (wanted["size"], wanted["timestamp"]):
                 self.end(app, "FAILED", "FAILED", MISSING + wanted["resource"])
                 return False
-        app.state, app.program = "RUNNING", True
+        app.state = "RUNNING"
         return True
 
     async def _list(self, request: web.Request) -> web.Response:
@@ -233,6 +255,8 @@ class ScriptedYarn:
         operation = request.query["op"].upper()
         if self.standby:
             return _remote(403, "StandbyException", "Operation category READ is not supported in state standby.")
+        if ":" in path:  # DFSUtil.isValidName
+            return _remote(400, "InvalidPathException", f"Invalid path name Invalid file name: {path}")
         if self.safe_mode and request.method != "GET":
             return _remote(403, "SafeModeException", "Cannot do it. Name node is in safe mode.")
         if operation in ("CREATE", "OPEN"):
@@ -270,6 +294,8 @@ class ScriptedYarn:
         return web.json_response({"FileStatus": self._status(path, "")})
 
     def _liststatus(self, path: str, _: web.Request) -> web.Response:
+        if path not in self.files:
+            return _remote(404, "FileNotFoundException", f"File {path} does not exist.")
         below = [p for p in self.files if p.rpartition("/")[0] == path and p != "/"]
         return web.json_response(
             {"FileStatuses": {"FileStatus": [self._status(p, p.rpartition("/")[2]) for p in below]}}

@@ -13,8 +13,17 @@ import pytest
 
 from durablejob_api.backend import Guarantee
 from durablejob_api.job import DurableJob
-from durablejob_api.status import Outcome
-from durablejob_controller.backends.contract import Accepted, Backend, Offer, Phase, Rejected, Unclear, Verdict
+from durablejob_api.status import Claim, Outcome
+from durablejob_controller.backends.contract import (
+    Accepted,
+    Backend,
+    Offer,
+    Phase,
+    Rejected,
+    Sighting,
+    Unclear,
+    Verdict,
+)
 from durablejob_controller.backends.surroundings import Surroundings
 from durablejob_controller.backends.yarn import plugin
 from durablejob_controller.errors import BackendUnavailable, InvalidBackend
@@ -34,6 +43,12 @@ async def opened(**spec: Any) -> AsyncIterator[tuple[Backend, ScriptedYarn]]:
             yield backend, cluster
         finally:
             await backend.aclose()
+
+
+def _kept(cluster: ScriptedYarn) -> bytes:
+    """The one submission that is kept in the staging area."""
+    (kept,) = [file for path, file in cluster.files.items() if path.endswith(".json") and file]
+    return kept.content
 
 
 def entries(body: dict[str, Any], what: str) -> dict[str, Any]:
@@ -59,7 +74,7 @@ async def test_two_reservations_of_one_attempt_share_nothing() -> None:
     async with opened() as (backend, _):
         offers = [await backend.reserve(works.job(), works.key(works.job())) for _ in range(2)]
         ids = {offer.application_id for offer in offers if isinstance(offer, Offer)}
-        folders = {(offer.staging or "").partition("/")[0] for offer in offers if isinstance(offer, Offer)}
+        folders = {(offer.staging or "").rsplit("/", 2)[1] for offer in offers if isinstance(offer, Offer)}
         assert (len(ids), len(folders)) == (2, 2)
 
 
@@ -69,6 +84,45 @@ async def test_a_file_that_is_missing_is_refused_by_its_field_before_anything_is
         answer = await backend.reserve(job, works.key(job))
         words = "spec.spark.jars[0]: hdfs://nn:8020/apps/absent.jar does not exist"
         assert answer == Rejected("FileNotFound", words)
+
+
+async def test_a_name_that_hdfs_does_not_take_is_refused_by_its_field() -> None:
+    async with opened() as (backend, _):
+        job = works.job(spark={**works.JAR["spark"], "jars": ["hdfs://nn:8020/apps/a:b.jar"]})
+        answer = await backend.reserve(job, works.key(job))
+        assert isinstance(answer, Rejected)
+        assert answer.reason == "InvalidSpec"
+        assert "spec.spark.jars[0]: hdfs://nn:8020/apps/a:b.jar: " in answer.message
+
+
+@pytest.mark.parametrize(
+    ("own", "missing"),
+    [
+        ({"archive": "hdfs://nn:8020/spark/later.zip"}, "backend.yarn.spark.archive: .* does not exist"),
+        ({"jars": "hdfs://nn:8020/spark/later"}, "backend.yarn.spark.jars: "),
+        ({**works.SPARK, "pythonLibs": ["hdfs://nn:8020/spark/later.zip"]}, r"backend.yarn.spark.pythonLibs\[0\]: "),
+    ],
+)
+async def test_what_the_backend_itself_lacks_is_waited_for_and_fails_no_job(own: Any, missing: str) -> None:
+    async with opened(yarn={"spark": {"version": "4.3.0", **own}}) as (backend, cluster):
+        job = works.job(**works.PYTHON)
+        with pytest.raises(BackendUnavailable, match=missing):
+            await backend.reserve(job, works.key(job))
+        for path in ("/spark/later.zip", "/spark/later/a.jar"):
+            cluster.put(path, b"")
+        assert isinstance(await backend.reserve(job, works.key(job)), Offer)
+
+
+@pytest.mark.parametrize("call", ["PUT CREATE", "PUT /data"])
+async def test_a_reservation_that_comes_to_nothing_leaves_no_folder(call: str) -> None:
+    async with opened() as (backend, cluster):
+        job = works.job()
+        cluster.fails = call
+        for _ in range(3):
+            with pytest.raises(BackendUnavailable):
+                await backend.reserve(job, works.key(job))
+        left = [path for path in cluster.files if path.startswith(f"/staging/{works.key(job)}/") and "/of~" not in path]
+        assert left == []
 
 
 async def test_a_folder_of_jars_on_hdfs_is_localized_jar_by_jar() -> None:
@@ -152,11 +206,71 @@ async def test_a_post_goes_over_the_connection_that_said_active_or_not_at_all() 
 async def test_an_id_of_an_earlier_life_is_not_submitted_to_one_without_memory() -> None:
     async with opened() as (backend, cluster):
         submission = await works.reserve(works.job(), backend)
-        cluster.store = "org.apache.hadoop.yarn.server.resourcemanager.recovery.NullRMStateStore"
         cluster.restart(recovery=False)
         answer = await backend.submit(submission)
         assert isinstance(answer, Unclear)
         assert cluster.runs == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "remembers"),
+    [(True, True, True), (True, False, False), (False, False, False), (False, True, False)],
+)
+async def test_whether_an_absence_counts_is_told_by_both_lives_and_by_no_probe(
+    before: bool, after: bool, remembers: bool
+) -> None:
+    """Recovery that is on by now does not bring back what a life without it had accepted."""
+    async with opened() as (backend, cluster):
+        cluster.restart(recovery=before)
+        job = works.job()
+        submission = await works.reserve(job, backend)
+        cluster.accept(json.loads(_kept(cluster)))  # by a POST whose answer nobody saw
+        cluster.finish(works.key(job))
+        assert (await backend.look_up(works.key(job), submission.current)).remembers
+        cluster.restart(recovery=after, kept=remembers)
+        heir = plugin.make(works.backend(cluster.url), SURROUNDINGS)  # a new process, which has probed nothing
+        found = await heir.look_up(works.key(job), submission.current)
+        assert (found.remembers, bool(found.runs)) == (remembers, remembers)
+        await heir.submit(submission)
+        await heir.aclose()
+        assert cluster.starts(works.key(job)) == 1
+
+
+async def test_a_probe_that_failed_takes_no_memory_away() -> None:
+    async with opened() as (backend, cluster):
+        submission = await works.reserve(works.job(), backend)
+        cluster.ha_state = "INITIALIZING"
+        assert not (await backend.probe()).ready
+        cluster.restart(recovery=True)
+        cluster.ha_state = "ACTIVE"
+        assert (await backend.look_up(submission.current.key, submission.current)).remembers
+
+
+async def test_another_store_knows_nothing_of_what_the_first_has_kept() -> None:
+    async with opened() as (backend, cluster):
+        submission = await works.reserve(works.job(), backend)
+        cluster.restart(recovery=True)
+        cluster.store = cluster.store.replace("ZK", "FileSystem")
+        assert not (await backend.look_up(submission.current.key, submission.current)).remembers
+
+
+async def test_an_application_under_our_id_that_is_not_ours_is_neither_adopted_nor_taken_for_nothing() -> None:
+    for forged in ({"user": "mallory"}, {"tag": "durablejob-somebodyelse"}):
+        async with opened() as (backend, cluster):
+            job = works.job()
+            submission = await works.reserve(job, backend)
+            body = json.loads(_kept(cluster))
+            if "tag" in forged:
+                body["application-tags"]["tag"] = [forged["tag"]]
+            cluster.accept(body)
+            cluster.runs[0].user = forged.get("user", "etl")
+            answer = await backend.submit(submission)
+            assert isinstance(answer, Unclear)
+            assert "not the one reserved" in answer.message
+            found = await backend.look_up(works.key(job), submission.current)
+            assert [(run.id, run.foreign) for run in found.runs] == [(submission.reservation.application_id, True)]
+            assert (await backend.observe()).runs == {}
+            assert (await backend.look_up(works.key(job), None)).runs == ()
 
 
 async def test_after_the_close_a_post_that_was_on_its_way_starts_nothing_even_when_all_was_forgotten() -> None:
@@ -242,7 +356,7 @@ async def test_the_fence_is_told_there_closed_gone_or_swept() -> None:
         for _ in range(2):
             await backend.close(job, submission.current)
             assert await fence(submission) == (True, False, True)
-        folder = (other.reservation.staging or "").partition("/")[0]
+        folder = (other.reservation.staging or "").rsplit("/", 2)[1]
         cluster.remove(f"/staging/{other.current.key}/{folder}")  # as Spark does at a clean end
         assert await fence(other) == (True, True, True)
         for each, of in ((job, submission), (clean, other)):
@@ -251,16 +365,26 @@ async def test_the_fence_is_told_there_closed_gone_or_swept() -> None:
             assert await fence(of) == (True, True, False)
 
 
-async def test_behind_the_gate_the_fence_is_looked_at_only_when_there_is_something_to_sweep() -> None:
+async def test_behind_the_gate_the_fence_is_looked_at_before_the_start_and_when_there_is_something_to_sweep() -> None:
     async with opened(gated=True) as (backend, cluster):
         job = works.job(**works.JAR)
         submission = await works.reserve(job, backend)
-        cluster.calls.clear()
-        found = await backend.look_up(submission.current.key, submission.current)
+
+        async def look(state: str, outcome: Outcome | None = None) -> Sighting:
+            claim = Claim.model_validate({"number": 1, "state": state})
+            current = submission.current.model_copy(update={"claim": claim, "outcome": outcome})
+            cluster.calls.clear()
+            return await backend.look_up(current.key, current)
+
+        assert not (await look("Open")).closed
+        found = await look("Started")
         assert (found.closed, found.held) == (False, False)
         assert "GET GETFILESTATUS" not in cluster.calls
-        over = submission.current.model_copy(update={"outcome": Outcome.SUCCEEDED})
-        assert (await backend.look_up(over.key, over)).held
+        assert (await look("Ended", Outcome.SUCCEEDED)).held
+        folder = (submission.reservation.staging or "").rsplit("/", 2)[1]
+        cluster.remove(f"/staging/{submission.current.key}/{folder}")
+        found = await look("Open")
+        assert (found.closed, found.ended_cleanly) == (True, True)  # and is not submitted for ever
 
 
 async def test_what_a_gone_job_has_left_is_found_and_swept_unless_it_runs() -> None:
@@ -282,6 +406,80 @@ async def test_what_a_gone_job_has_left_is_found_and_swept_unless_it_runs() -> N
         await stranger.aclose()
 
 
+async def test_the_folders_of_many_are_read_side_by_side() -> None:
+    async with opened() as (backend, cluster):
+        jobs = [works.job(f"job-{number}") for number in range(40)]
+        await asyncio.gather(*(works.reserve(job, backend) for job in jobs))
+        cluster.delay = 0.1
+        assert len(await backend.leftovers()) == 40
+        assert cluster.most_at_once >= 8
+
+
+async def test_a_folder_of_many_files_is_listed_whole() -> None:
+    """Those of jobs that have ended stay for days: their list is longer than an ordinary answer."""
+    async with opened(yarn={"spark": {"version": "4.3.0", "jars": "hdfs://nn:8020/spark/jars"}}) as (backend, cluster):
+        for number in range(9000):
+            cluster.put(f"/spark/jars/{number:05d}{'x' * 60}.jar", b"")
+        assert isinstance(await backend.reserve(works.job(**works.JAR), "key"), Offer)
+
+
+# --- a backend that is edited while jobs run -------------------------------------------------------------
+
+
+async def test_a_fence_is_found_and_closed_where_it_was_put_although_the_staging_area_is_another_now() -> None:
+    async with opened() as (before, cluster):
+        job = works.job()
+        submission = await works.reserve(job, before)
+        elsewhere = {"dir": "hdfs://nn:8020/elsewhere", "webhdfs": works.webhdfs(cluster.url)}
+        after = plugin.make(works.backend(cluster.url, yarn={"staging": elsewhere}), SURROUNDINGS)
+        found = await after.look_up(works.key(job), submission.current)
+        assert (found.closed, found.held) == (False, True)
+        await after.close(job, submission.current)
+        cluster.accept(json.loads(_kept(cluster)))  # a POST that was on its way
+        assert cluster.starts(works.key(job)) == 0
+        found = await after.look_up(works.key(job), submission.current)
+        assert (found.closed, found.ended_cleanly) == (True, False)
+        await after.release(job, submission.current)
+        assert not any(works.key(job) in path for path in cluster.files)
+        await after.aclose()
+
+
+async def test_in_another_hdfs_no_fence_counts_as_closed() -> None:
+    async with opened() as (before, cluster), works.serving(ScriptedYarn()) as other:
+        job = works.job()
+        submission = await works.reserve(job, before)
+        staging = {"dir": "hdfs://nn:8020/staging", "webhdfs": works.webhdfs(other.url)}
+        after = plugin.make(works.backend(cluster.url, yarn={"staging": staging}), SURROUNDINGS)
+        assert (await after.probe()).ready
+        for call in (after.look_up(works.key(job), submission.current), after.close(job, submission.current)):
+            with pytest.raises(BackendUnavailable, match=r"yarn\.staging edited"):
+                await call
+        await after.aclose()
+        assert not (await before.look_up(works.key(job), submission.current)).closed
+
+
+async def test_what_has_no_claim_is_closed_by_its_files_also_when_the_backend_has_got_a_gate() -> None:
+    async with opened() as (before, cluster):
+        job = works.job(**works.JAR)
+        submission = await works.reserve(job, before)
+        after = plugin.make(works.backend(cluster.url, gated=True), SURROUNDINGS)
+        assert not (await after.look_up(works.key(job), submission.current)).closed
+        await after.close(job, submission.current)
+        assert (await after.look_up(works.key(job), submission.current)).closed
+        await after.aclose()
+
+
+async def test_an_application_stays_ours_when_the_backends_user_is_another_now() -> None:
+    async with opened() as (before, cluster):
+        job = works.job()
+        submission = await works.reserve(job, before)
+        await before.submit(submission)
+        after = plugin.make(works.backend(cluster.url, yarn={"user": "batch"}), SURROUNDINGS)
+        found = await after.look_up(works.key(job), submission.current)
+        assert [(run.active, run.foreign) for run in found.runs] == [(True, False)]
+        await after.aclose()
+
+
 # --- what it is ----------------------------------------------------------------------------------------
 
 
@@ -289,6 +487,7 @@ async def test_what_a_gone_job_has_left_is_found_and_swept_unless_it_runs() -> N
     ("store", "gated", "guarantee", "words"),
     [
         ("ZKRMStateStore", False, Guarantee.CONDITIONAL, "remembers 1000 ended applications"),
+        ("ZKRMStateStore", False, Guarantee.CONDITIONAL, "over its own restart 500 (yarn.resourcemanager.state-store."),
         ("NullRMStateStore", False, Guarantee.NONE, "Recovery is off"),
         ("ZKRMStateStore", True, Guarantee.EXACT, "every driver reaches http://gate:1"),
         ("NullRMStateStore", True, Guarantee.EXACT, "Recovery is off"),
@@ -300,7 +499,7 @@ async def test_the_guarantee_follows_from_fence_and_recovery(
     async with opened(gated=gated) as (backend, cluster):
         cluster.store = f"org.apache.hadoop.yarn.server.resourcemanager.recovery.{store}"
         probe = await backend.probe()
-        assert (probe.ready, probe.guarantee, probe.remembers) == (True, guarantee, store.startswith("ZK"))
+        assert (probe.ready, probe.guarantee) == (True, guarantee)
         assert words in probe.message
         assert backend.traits.gated is gated
 

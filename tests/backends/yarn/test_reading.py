@@ -32,7 +32,13 @@ def app(state: str, final: str = "UNDEFINED", diagnostics: str = "", **more: Any
 )  # fmt: skip
 def test_a_state_that_is_no_end_is_active(state: str, phase: Phase) -> None:
     run = run_of(app(state))
-    assert (run.phase, run.verdict, run.started_time) == (phase, None, "77")
+    assert (run.phase, run.verdict) == (phase, None)
+
+
+def test_the_start_of_what_is_not_saved_yet_is_not_told() -> None:
+    """It may be gone after a crash, and has never begun then."""
+    assert [run_of(app(state)).started_time for state in ("NEW", "NEW_SAVING")] == [None, None]
+    assert {run_of(app(state)).started_time for state in ("SUBMITTED", "ACCEPTED", "RUNNING", "KILLED")} == {"77"}
 
 
 @pytest.mark.parametrize(
@@ -51,7 +57,7 @@ def test_a_state_that_is_no_end_is_active(state: str, phase: Phase) -> None:
         (app("FAILED", "FAILED", EXITED.format(-102)), Verdict.FAILED, "Preempted", -102),
         (app("FAILED", "FAILED", NO_FILE), Verdict.REFUSED, "LocalizationFailed", -1000),
         (app("FAILED", "FAILED", NO_FENCE), Verdict.REFUSED, None, -1000),
-        (app("FAILED", "FAILED", EXITED.format(-107)), Verdict.REFUSED, "LocalizationFailed", -107),
+        (app("FAILED", "FAILED", EXITED.format(-107)), Verdict.UNKNOWN, None, -107),
         (app("FAILED", "FAILED", NO_QUEUE), Verdict.FAILED, "QueueRefused", None),
         (app("FAILED", "FAILED", "something new"), Verdict.FAILED, "ApplicationFailed", None),
     ],
@@ -65,6 +71,11 @@ def test_each_end_is_told_by_state_final_status_and_diagnostics(
 
 def test_a_missing_file_is_named() -> None:
     assert "File does not exist: hdfs://nn/apps/a.jar" in str(run_of(app("FAILED", "FAILED", NO_FILE)).message)
+
+
+def test_a_copy_on_a_node_where_the_first_run_has_ended_says_so() -> None:
+    message = run_of(app("FAILED", "FAILED", EXITED.format(-107))).message
+    assert "an earlier run of this application has ended on that node" in str(message)
 
 
 def test_an_exit_code_is_said_in_a_sentence() -> None:
@@ -85,5 +96,14 @@ def test_progress_is_told_unless_it_is_sparks_constant() -> None:
     assert run_of(app("RUNNING", progress=10.0, applicationType="SPARK")).progress is None
 
 
-def test_a_page_that_is_none_is_not_told() -> None:
-    assert run_of(app("ACCEPTED", trackingUrl="UNASSIGNED")).tracking_url is None
+@pytest.mark.parametrize("url", ["UNASSIGNED", "", "javascript:x", "http://am/" + "x" * 1024, "http://am/\nline"])
+def test_a_page_that_is_none_is_not_told(url: str) -> None:
+    assert run_of(app("ACCEPTED", trackingUrl=url)).tracking_url is None
+    assert run_of(app("ACCEPTED", trackingUrl="http://am:1/proxy/")).tracking_url == "http://am:1/proxy/"
+
+
+@pytest.mark.parametrize("digits", [10, 20, 5000])
+def test_a_number_that_is_no_exit_code_is_none(digits: int) -> None:
+    """The diagnostics repeat what a program wrote: no text of one application may stop the reading of all."""
+    run = run_of(app("FAILED", "FAILED", f"exit code {'9' * digits}"))
+    assert (run.verdict, run.reason, run.exit_code) == (Verdict.FAILED, "ApplicationFailed", None)

@@ -28,10 +28,12 @@ def place(job: DurableJob, spec: Any, gated: bool = False) -> Place:
     assert work is not None
     wanted = spark.needed(work, spark.yarn_spark(spec))
     files = {name: Resource(f.uri.partition("#")[0], 1, 2, f.type, f.visibility) for name, f in wanted.items()}
-    gate = Resource("hdfs://nn:8020/staging/k/f/gate.jar", 3, 4)
+    if gated:
+        files[spark.GATE_JAR] = Resource("hdfs://nn:8020/staging/k/f/gate.jar", 3, 4)
     url = "http://gate/claim" if gated else None
     folder = "hdfs://nn:8020/staging/k/f"
-    return Place("application_1_1", folder, files, url, ("tag",), gate if gated else None, "etl")
+    alone = frozenset({spark.GATE_JAR, *(name for name, f in wanted.items() if f.master_only)})
+    return Place("application_1_1", folder, files, url, ("tag",), "etl", alone)
 
 
 def built(gated: bool = False, yarn: Any = None, conf: Any = None, **work: Any) -> tuple[dict[str, str], Any, Launch]:
@@ -40,10 +42,10 @@ def built(gated: bool = False, yarn: Any = None, conf: Any = None, **work: Any) 
     job = works.job(spark=work if "mainApplicationFile" in work else {**works.JAR["spark"], **work})
     assert job.spec.spark is not None
     where = place(job, spec, gated)
-    archive = zipfile.ZipFile(io.BytesIO(spark.fence(job, job.spec.spark, spec, where)))
+    settings = spark.settings(job, job.spec.spark, spec, where)
+    archive = zipfile.ZipFile(io.BytesIO(spark.fence(settings, where)))
     shared = archive.read("__spark_dist_cache__.properties").decode()
-    launch = spark.launch(job, job.spec.spark, spec, where, FENCE)
-    return spark.settings(job, job.spec.spark, spec, where), shared, launch
+    return settings, shared, spark.launch(job.spec.spark, spark.yarn_spark(spec), settings, where, FENCE)
 
 
 def test_a_jar_runs_in_cluster_mode_and_is_attempted_once() -> None:
@@ -64,9 +66,54 @@ def test_behind_the_gate_it_is_the_gate_that_yarn_starts() -> None:
     assert "--class 'io.durablejob.Gate'" in launch.command
     assert settings["spark.durablejob.mainClass"] == "com.example.Etl"
     assert settings["spark.durablejob.tokenURL"] == "http://gate/claim"
-    assert settings["spark.yarn.secondary.jars"] == "__durablejob__.jar"
     assert "__durablejob__.jar" in launch.resources
-    assert "gate.jar" in shared
+    assert "gate.jar" not in shared  # executors need none
+
+
+def test_behind_the_gate_nothing_that_the_job_brings_is_on_the_class_path_and_the_gate_leads_it() -> None:
+    """Classes, log4j's and Hadoop's settings, META-INF/services: all of it would act before the gate."""
+    files = {"files": ["hdfs:///a/core-site.xml"], "archives": ["hdfs:///a/x.zip#org"], "jars": ["hdfs:///a/y.jar"]}
+    admins = {"spark.driver.extraClassPath": "/opt/hadoop/lib/*"}
+    settings, _, launch = built(gated=True, conf=admins, **files)
+    paths = launch.environment["CLASSPATH"].split("<CPS>")
+    assert paths == [
+        "{{PWD}}/__durablejob__.jar", "/opt/hadoop/lib/*", "{{PWD}}/__spark_conf__", "{{PWD}}/__spark_libs__/*",
+        "{{HADOOP_CONF_DIR}}",
+    ]  # fmt: skip
+    assert settings["spark.yarn.secondary.jars"] == "y.jar,."  # the program's own class loader finds them
+
+
+def test_without_the_gate_the_class_path_is_sparks_own() -> None:
+    launch = built()[2]
+    assert launch.environment["CLASSPATH"].split("<CPS>")[:2] == ["{{PWD}}", "{{PWD}}/__spark_conf__"]
+
+
+@pytest.mark.parametrize("version", distribution.REQUIREMENTS)
+def test_sparks_own_class_puts_the_containers_folder_on_the_programs_class_path(version: str, tmp_path: Any) -> None:
+    (tmp_path / "P.java").write_text(
+        "class P { public static void main(String[] a) throws Exception {"
+        ' var conf = new org.apache.spark.SparkConf(false).set("spark.yarn.secondary.jars", "x.jar,.");'
+        " for (Object url : (Object[]) org.apache.spark.deploy.yarn.Client$.MODULE$.getUserClasspathUrls(conf, true))"
+        " System.out.println(url); } }"
+    )
+    java = str(distribution.java_home() / "bin" / "java")
+    command = [java, "-cp", f"{distribution.build(version) / 'jars'}/*", "P.java"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stdout.splitlines()
+    assert printed[-3:] == [f"file:{tmp_path}/{name}" for name in ("__app__.jar", "x.jar", "./")]
+
+
+@pytest.mark.parametrize(
+    ("gated", "conf", "waits"),
+    [
+        (True, {}, "700s"),
+        (True, {"spark.durablejob.patienceSeconds": "30"}, "130s"),
+        (True, {"spark.durablejob.patienceSeconds": "soon"}, "700s"),  # as Gate.java reads it
+        (True, {"spark.yarn.am.waitTime": "5min"}, "5min"),
+        (False, {}, None),
+    ],
+)
+def test_yarns_application_master_waits_while_the_gate_does(gated: bool, conf: Any, waits: str | None) -> None:
+    assert built(gated=gated, conf=conf)[0].get("spark.yarn.am.waitTime") == waits
 
 
 def test_pyspark_gets_its_libraries_its_files_and_its_path() -> None:
@@ -108,6 +155,7 @@ def test_what_lies_on_every_node_is_not_localized() -> None:
         ({"memory": "8g"}, {"spark.driver.memoryOverhead": "1g"}, 8192 + 1024),
         ({"memory": "8g"}, {"spark.driver.memoryOverheadFactor": "0.5"}, 8192 + 4096),
         ({"memory": "1024"}, {"spark.driver.memoryOverhead": "100"}, 1024 + 100),
+        ({"memory": "1024k"}, {"spark.driver.memoryOverhead": "0"}, 1),
     ],
 )
 def test_the_container_holds_heap_and_overhead(driver: Any, conf: Any, memory: int) -> None:

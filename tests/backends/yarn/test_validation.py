@@ -38,6 +38,24 @@ def test_good_work_is_taken(work: Any) -> None:
         (spark(mainApplicationFile="ftp://b/etl.jar"), "SchemeNotAllowed", "allows:"),
         (spark(jars=["hdfs://other:8020/x.jar"]), "NotSupported", "the backend's own HDFS: hdfs://nn:8020/"),
         (spark(jars=["hdfs://nn:8020/../x.jar"]), "InvalidSpec", "absolute path"),
+        (spark(jars=["hdfs://[nn/x.jar"]), "InvalidSpec", "is not a URI"),
+        (spark(jars=["hdfs:///a/%2e%2e/x.jar"]), "InvalidSpec", "absolute path"),
+        (spark(jars=["hdfs:///a:b/x.jar"]), "InvalidSpec", "absolute path"),
+        (spark(jars=["hdfs:///a//x.jar"]), "InvalidSpec", "absolute path"),
+        (spark(jars=["hdfs:///a/x.jar?v=2"]), "InvalidSpec", "absolute path"),
+        (spark(mainApplicationFile="hdfs:///a/$(id).jar"), "InvalidSpec", "the file's own name must be a plain name"),
+        (spark(files=["hdfs:///a/`id`#plain"]), "InvalidSpec", "the file's own name"),  # it is linked *to*, too
+        (spark(files=["hdfs:///a/%24%28id%29"]), "InvalidSpec", "the file's own name"),
+        (spark(files=["hdfs:///a/x#$(id)"]), "InvalidSpec", "what stands behind #"),
+        (spark(files=["hdfs:///a/x#%24%28id%29"]), "InvalidSpec", "what stands behind #"),
+        (spark(files=['hdfs:///a/x#a"b']), "InvalidSpec", "what stands behind #"),
+        (spark(files=["hdfs:///a/x#.."]), "InvalidSpec", "what stands behind #"),
+        (spark(archives=["hdfs:///a/x.zip#__spark_libs__"]), "InvalidSpec", "begin with __"),
+        (spark(jars=["hdfs:///a/__durablejob__.jar"]), "InvalidSpec", "begin with __"),
+        (spark(driver={"memory": "512k"}), "InvalidSpec", "spark.driver.memory: '512k' is no amount of memory"),
+        (spark(conf={"spark.driver.memoryOverhead": "much"}), "InvalidSpec", "spark.conf[spark.driver.memoryOverhead]"),
+        (spark(conf={"spark.driver.memoryOverheadFactor": "abc"}), "InvalidSpec", "memoryOverheadFactor]: 'abc'"),
+        (spark(conf={"spark.driver.memoryOverheadFactor": "nan"}), "InvalidSpec", "memoryOverheadFactor]: 'nan'"),
         (spark(conf={"spark.master": "local"}), "ForbiddenConf", "spark.conf[spark.master]"),
         (spark(conf={"spark.yarn.maxAppAttempts": "2"}), "ForbiddenConf", "how the application is launched"),
         (spark(conf={"spark.yarn.appMasterEnv.X": "2"}), "ForbiddenConf", "how the application is launched"),
@@ -46,11 +64,20 @@ def test_good_work_is_taken(work: Any) -> None:
         (spark(conf={"spark.driver.extraJavaOptions": "-javaagent:x.jar"}), "ForbiddenConf", "-javaagent"),
         (spark(conf={"spark.executor.memory": "1g"}, executor={"memory": "1g"}), "ConflictingSettings", "set too"),
         (spark(env=[{"name": "JAVA_TOOL_OPTIONS", "value": "x"}]), "ForbiddenEnvironment", "JAVA_TOOL_OPTIONS"),
+        (spark(env=[{"name": "SPARK_USER", "value": "x"}]), "ForbiddenEnvironment", "the backend's user"),
+        (spark(env=[{"name": "CONTAINER_ID", "value": "x"}]), "ForbiddenEnvironment", "YARN sets it itself"),
+        ({"spark": {**works.PYTHON["spark"], "env": [{"name": "PYTHONPATH", "value": "x"}]}},
+            "ForbiddenEnvironment", "pyFiles"),
+        (spark(yarn={"tags": [" durablejob-x"]}), "InvalidSpec", "spark.yarn.tags[0]"),
         (spark(yarn={"tags": ["a,b"]}), "InvalidSpec", "spark.yarn.tags[0]"),
         (generic(tags=["durablejob-x"]), "InvalidSpec", "yarn.tags[0]"),
         (generic(tags=["grün"]), "InvalidSpec", "printable ASCII"),
         (generic(environment={"A=B": "x"}), "InvalidSpec", "not a name of a variable"),
         (generic(command="  "), "InvalidSpec", "yarn.command"),
+        (generic(environment={"HOME": "x"}), "ForbiddenEnvironment", "YARN sets it itself"),
+        (generic(localResources=[{"name": "$(id)", "uri": "hdfs:///x"}]), "InvalidSpec", "plain name"),
+        (generic(localResources=[{"name": "a", "uri": "hdfs:///$(id)"}]), "InvalidSpec", "the file's own name"),
+        (generic(tags=[" Durablejob.x"]), "InvalidSpec", "yarn.tags[0]"),
         (generic(localResources=[{"name": "a/b", "uri": "hdfs:///x"}]), "InvalidSpec", "plain name"),
         (generic(localResources=[{"name": "durablejob.fence", "uri": "hdfs:///x"}]), "InvalidSpec", "one of ours"),
         (generic(localResources=[{"name": "a", "uri": "local:///x"}]), "NotSupported", "taken from hdfs"),
@@ -62,6 +89,24 @@ def test_work_that_cannot_run_is_refused_with_the_field(work: Any, reason: str, 
     found, message = refusal(**work)
     assert found == reason
     assert words in message
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["CLASSPATH", "BASH_ENV", "ENV", "PATH", "SHELLOPTS", "PS4", "IFS", "HOSTALIASES", "RES_OPTIONS", "LOCALDOMAIN",
+     "GCONV_PATH", "LD_PRELOAD", "JDK_JAVA_OPTIONS", "HADOOP_CONF_DIR", "YARN_CONTAINER_RUNTIME_TYPE"],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    "source", [{"value": "x"}, {"valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}], ids=["value", "secret"]
+)
+def test_no_variable_acts_before_the_gate_wherever_its_value_is_from(name: str, source: Any) -> None:
+    assert refusal(gated=True, **spark(env=[{"name": name, **source}]))[0] == "ForbiddenEnvironment"
+
+
+@pytest.mark.parametrize("name", ["etl.jar", "daten_für-2026.csv", "__init__.py", "a=b@c+d.txt"])
+def test_plain_names_are_taken(name: str) -> None:
+    work = {**works.PYTHON["spark"], "pyFiles" if name.endswith(".py") else "files": [f"hdfs:///a/{name}"]}
+    validation.validate(works.job(spark=work), works.backend(), gated=True)
 
 
 def test_an_attempt_of_yarns_own_is_refused() -> None:
@@ -82,4 +127,39 @@ def test_a_backend_without_a_spark_runs_no_spark() -> None:
 @pytest.mark.parametrize("name", ["spark.yarn.maxAppAttempts", "spark.master", "spark.durablejob.mainClass"])
 def test_a_backends_defaults_decide_nothing_that_we_decide(name: str) -> None:
     with pytest.raises(InvalidBackend, match="not possible here"):
-        validation.validate_backend(works.backend(defaults={"sparkConf": {name: "x"}}))
+        validation.validate_backend(works.backend(defaults={"sparkConf": {name: "x"}}), gated=False)
+
+
+def test_behind_the_gate_no_default_lets_a_jobs_classes_come_first() -> None:
+    spec = works.backend(defaults={"sparkConf": {"spark.driver.userClassPathFirst": "true"}})
+    validation.validate_backend(spec, gated=False)
+    with pytest.raises(InvalidBackend, match=r"userClassPathFirst.*before the gate's classes"):
+        validation.validate_backend(spec, gated=True)
+
+
+@pytest.mark.parametrize(
+    ("conf", "words"),
+    [
+        ({"spark.driver.memoryOverhead": "much"}, "memoryOverhead"),
+        ({"spark.driver.memoryOverheadFactor": "abc"}, "memoryOverheadFactor"),
+        ({"spark.driver.defaultJavaOptions": "-Da='b"}, "quotes do not match"),
+    ],
+)
+def test_a_backends_defaults_that_cannot_be_read_are_the_backends_fault(conf: Any, words: str) -> None:
+    with pytest.raises(InvalidBackend, match=words):
+        validation.validate_backend(works.backend(defaults={"sparkConf": conf}), gated=False)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"archive": "hdfs://other:8020/spark.zip"},
+        {"archive": None, "jars": "hdfs://other:8020/jars"},
+        {"pythonLibs": ["hdfs://other:8020/pyspark.zip"]},
+        {"archive": "hdfs://[x/spark.zip"},
+    ],
+)
+def test_a_backends_own_files_lie_on_the_hdfs_that_is_asked(more: Any) -> None:
+    spec = works.backend(yarn={"spark": {"version": "4.3.0", "archive": "hdfs://nn:8020/spark/libs.zip", **more}})
+    with pytest.raises(InvalidBackend, match=r"^spec\.yarn\.spark\."):
+        validation.validate_backend(spec, gated=False)

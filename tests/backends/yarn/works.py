@@ -34,9 +34,14 @@ def key(work: DurableJob) -> str:
 
 def backend(url: str = "http://rm:8088", *, gated: bool = False, **more: Any) -> JobBackendSpec:
     """A backend whose ResourceManager, NameNode and DataNode are all at ``url``."""
-    staging = {"dir": "hdfs://nn:8020/staging", "webhdfs": {"nameNodes": [url], "dataNodes": [url]}}
+    staging = {"dir": "hdfs://nn:8020/staging", "webhdfs": webhdfs(url)}
     yarn = {"resourceManagers": [url], "user": "etl", "staging": staging, "spark": SPARK, **more.pop("yarn", {})}
     return JobBackendSpec.model_validate({"yarn": yarn, "fence": {"mode": "Gate" if gated else "Staging"}, **more})
+
+
+def webhdfs(url: str) -> dict[str, Any]:
+    """HDFS whose NameNode and DataNode are at ``url``."""
+    return {"nameNodes": [url], "dataNodes": [url]}
 
 
 def recorded(work: DurableJob, offer: Offer, body_hash: str = "h") -> Current:

@@ -6,7 +6,8 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import httpx
 import pytest
@@ -31,16 +32,24 @@ def test_every_submission_repeated_by_a_proxy_starts_each_program_once(stage: St
 
 
 def test_eight_submissions_of_one_id_at_once_are_one_application(stage: Stage, desk: Desk) -> None:
+    """They race with the controller's own: none is accepted before they are sent."""
     sent: list[Sent] = []
-    with between(stage.cluster.managers[0].url, seen=sent) as proxy:
-        stage.backend("eight", through=proxy, clusterID="eight")
-        desk.submit(stage.generic("eight", "eight", seconds=3), "eight")
-        desk.state("eight", "Submitted", "Running", timeout=60)
-        with ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda _: post(stage, sent[0]), range(8)))
-        assert desk.end("eight", timeout=120)["state"] == "Succeeded"
-        for _ in range(3):  # after its end, too
-            post(stage, sent[0])
+    copies: list[Future[int]] = []
+    with ThreadPoolExecutor(8) as pool:
+
+        def burst() -> None:
+            if not copies:
+                copies.extend(pool.submit(post, stage, sent[0]) for _ in range(8))
+
+        with between(stage.cluster.managers[0].url, seen=sent, on_create=burst) as proxy:
+            stage.backend("eight", through=proxy, clusterID="eight")
+            desk.submit(stage.generic("eight", "eight", seconds=3), "eight")
+            desk.state("eight", "Submitted", "Running", timeout=60)
+            assert {copy.result() for copy in copies} <= {202, 400}
+            assert len(copies) == 8
+            assert desk.end("eight", timeout=120)["state"] == "Succeeded"
+            for _ in range(3):  # after its end, too
+                post(stage, sent[0])
     time.sleep(2)
     assert desk.starts()["eight"] == 1
 
@@ -153,31 +162,54 @@ def test_nothing_is_posted_to_a_resource_manager_that_is_not_active_yet(stage: S
     assert stage.cluster.process("resourcemanager-0").alive
 
 
-def test_hdfs_in_safe_mode_or_away_is_waited_for(stage: Stage, desk: Desk) -> None:
-    before = desk.submit(stage.generic("yarn", "hdfs-ends", seconds=6), "hdfs-ends")
+@pytest.mark.parametrize("how", ["safe-mode", "away"])
+def test_hdfs_in_safe_mode_or_away_is_waited_for(stage: Stage, desk: Desk, how: str) -> None:
+    before = desk.submit(stage.generic("yarn", f"{how}-ends", seconds=6), f"{how}-ends")
     desk.state(before, "Running", timeout=60)
-    stage.cluster.kill_name_node()
-    during = desk.submit(stage.generic("yarn", "hdfs-waits"), "hdfs-waits")
-    time.sleep(8)
-    assert desk.get(during)["status"]["state"] in ("Pending", "Submitting")
-    stage.cluster.start_name_node()
+    if how == "away":
+        stage.cluster.kill_name_node()
+    else:
+        stage.cluster.safe_mode(True)
+    try:
+        during = desk.submit(stage.generic("yarn", f"{how}-waits"), f"{how}-waits")
+        for name, state in ((before, "Running"), (during, "Pending")):  # neither closed nor reserved, and both say so
+            desk.until("durablejobs", name, unreachable, 90)
+            assert desk.get(name)["status"]["state"] == state
+    finally:
+        if how == "away":
+            stage.cluster.start_name_node()
+        else:
+            stage.cluster.safe_mode(False)
     for name in (before, during):
         assert desk.end(name, timeout=120)["state"] == "Succeeded", desk.get(name)["status"]
     assert (desk.starts()[before], desk.starts()[during]) == (1, 1)
 
 
+def unreachable(job: dict[str, Any]) -> bool:
+    """It says that its system gives no usable answer, or that its backend is not ready for that."""
+    reason = (job.get("status") or {}).get("current", {}).get("reason")
+    return reason in ("BackendUnreachable", "BackendNotReady")
+
+
 def test_a_cancel_in_the_queue_and_one_in_the_run_end_cancelled_with_the_fence_closed(stage: Stage, desk: Desk) -> None:
-    queued = desk.submit(stage.generic("yarn", "queued", resource={"memoryMb": 8000, "vcores": 1}), "fills")
-    stuck = desk.submit(stage.generic("yarn", "stuck", seconds=600, resource={"memoryMb": 8000}), "stuck")
-    desk.end(queued, timeout=120)
+    """Two of the three do not fit on the node together."""
+    large = {"memoryMb": 8000}
     running = desk.submit(stage.generic("yarn", "stopped", seconds=600), "stopped")
-    desk.state(running, "Running", timeout=60)
-    for name in (stuck, running):
+    fills = desk.submit(stage.generic("yarn", "fills", seconds=600, resource=large), "fills")
+    for name in (running, fills):
+        desk.state(name, "Running", timeout=60)
+    stuck = desk.submit(stage.generic("yarn", "stuck", resource=large), "stuck")
+    desk.state(stuck, "Submitted", timeout=60)
+    time.sleep(3)
+    assert [app["state"] for app in stage.cluster.apps() if app["id"] == stage.app_of(stuck)] == ["ACCEPTED"]
+    for name in (stuck, running, fills):
         desk.patch(name, {"cancel": {"attempt": 1, "cause": "User"}})
-    for name in (stuck, running):
         status = desk.end(name, timeout=60)
         assert status["state"] == "Cancelled"
-        assert stage.cluster.exists(f"/staging/{status['current']['key']}.closed")
+        home = f"/staging/{status['current']['key']}"
+        assert not stage.cluster.exists(home)
+        assert any(stage.cluster.exists(home + tombstone) for tombstone in (".closed", ".seen"))
+    assert [desk.starts()[name] for name in (stuck, running, fills)] == [0, 1, 1]
 
 
 # --- a ResourceManager that forgets --------------------------------------------------------------------------
@@ -257,15 +289,33 @@ def test_behind_the_gate_a_post_after_the_eviction_starts_nothing_although_nothi
     assert desk.starts()["late-gated"] == 1
 
 
-def test_a_restart_without_recovery_ends_what_ran_as_lost_and_what_had_not_begun_as_failed(
+def test_a_restart_without_recovery_loses_what_ran_and_behind_the_gate_fails_what_had_not_begun(
     forgetful: Stage, desk: Desk
 ) -> None:
+    """What waits in the queue can no longer begin, and its next attempt may: the gate knows that it never started."""
     forgetful.backend("plain", clusterID="plain")
-    desk.submit(forgetful.generic("plain", "forgotten", seconds=600), "forgotten")
+    forgetful.backend("plain-gated", gated=True, clusterID="plain-gated")
+    large = {"memoryMb": 8000}
+    desk.submit(forgetful.generic("plain", "forgotten", seconds=600, resource=large), "forgotten")
     desk.state("forgotten", "Running", timeout=60)
+    desk.submit(forgetful.spark("plain-gated", "unbegun", "count", driver={"memory": "7g"}), "unbegun")
+    app = desk.until("durablejobs", "unbegun", lambda o: accepted(forgetful, o), 60)["status"]["current"]
     forgetful.cluster.kill_manager()
     forgetful.cluster.start_manager()
-    status = desk.end("forgotten", timeout=120)
-    assert status["state"] == "Lost"
-    assert "look before you run it again" in status["current"]["message"]
-    assert desk.starts()["forgotten"] == 1
+    lost, failed = (desk.end(name, timeout=120) for name in ("forgotten", "unbegun"))
+    assert lost["state"] == "Lost"
+    assert "look before you run it again" in lost["current"]["message"]
+    assert (failed["state"], failed["current"]["reason"]) == ("Failed", "ForgottenBeforeStart"), app
+    assert (desk.starts()["forgotten"], desk.starts()["unbegun"]) == (1, 0)
+    forgetful.cluster.await_nodes()
+    desk.patch("unbegun", {"attempt": 2})
+    desk.until("durablejobs", "unbegun", lambda o: o["status"]["current"]["number"] == 2, 60)
+    assert desk.end("unbegun", timeout=180)["state"] == "Succeeded"
+    assert desk.starts()["unbegun"] == 1
+
+
+def accepted(stage: Stage, job: dict[str, Any]) -> bool:
+    """The ResourceManager has queued its application."""
+    reservation = (job.get("status") or {}).get("current", {}).get("reservation") or {}
+    states = [app["state"] for app in stage.cluster.apps() if app["id"] == reservation.get("applicationID")]
+    return states == ["ACCEPTED"]

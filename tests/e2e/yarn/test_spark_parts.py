@@ -13,6 +13,7 @@ import pytest
 
 from tests.e2e.desk import Desk
 from tests.e2e.yarn.stage import APPS, Stage
+from tests.testbed import spark
 from tests.testbed.spark import distribution
 
 HEAVY = ("hive", "kubernetes", "rocksdb", "datanucleus", "derby", "mllib", "breeze", "spire", "volcano", "iceberg")
@@ -86,6 +87,30 @@ def test_spark_comes_from_an_archive_on_hdfs(stage: Stage, desk: Desk, tmp_path:
     status = desk.end(desk.submit(stage.spark("archived", "archived", "count"), "archived"), timeout=240)
     assert status["state"] == "Succeeded", stage.cluster.container_logs(stage.app_of("archived"))[-4000:]
     assert desk.starts()["archived"] == 1
+
+
+def test_behind_the_gate_nothing_that_a_job_brings_runs_before_it_and_its_files_are_resources_still(
+    stage: Stage, desk: Desk, tmp_path: Path
+) -> None:
+    """A gate of the job's own, and settings by which log4j would load the job's class before any main."""
+    forged, upload = APPS / "forged", stage.cluster.upload
+    with zipfile.ZipFile(spark.compile_java([forged / "Forged.java"], tmp_path / "forged.jar")) as classes:
+        upload("/apps/Forged.class", classes.read("Forged.class"))
+    upload("/apps/log4j2.component.properties", b"log4j2.loggerContextFactory=Forged\n")
+    jar = spark.compile_java([forged / "Gate.java", forged / "Reader.java"], tmp_path / "forger.jar")
+    work = stage.spark(
+        "gated", "forger",
+        mainApplicationFile=upload("/apps/forger.jar", jar),
+        mainClass="Reader",
+        files=["hdfs:///apps/Forged.class", "hdfs:///apps/log4j2.component.properties"],
+        env=[{"name": "LEDGER", "value": str(desk.ledger)}],
+    )  # fmt: skip
+    status = desk.end(desk.submit(work, "forger"), timeout=180)
+    logs = stage.cluster.container_logs(stage.app_of("forger"))
+    assert status["state"] == "Succeeded", logs[-4000:]
+    assert "log4j2.component.properties, counted 10" in logs
+    starts = desk.starts()
+    assert (starts["forger"], starts["forged-gate"], starts["forged-log4j"]) == (1, 0, 0)
 
 
 @pytest.mark.parametrize("gated", [False, True], ids=["staging", "gate"])

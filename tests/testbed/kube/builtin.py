@@ -108,11 +108,11 @@ class BuiltCluster(Cluster):
             self._apiserver.kill(tree=True)
             self._apiserver = None
 
-    def start_apiserver(self) -> None:
-        """Start kube-apiserver (again, on the same port) and wait until it is ready."""
+    def start_apiserver(self, timeout: float = 60) -> None:
+        """Start kube-apiserver (again, on the same port) if it does not run, and wait until it is ready."""
         if self._apiserver is None:
             self._apiserver = self._site.start("kube-apiserver", self._apiserver_command())
-        self._site.wait_until(self._ready, self._apiserver, "ready")
+        self._site.wait_until(self._ready, self._apiserver, "ready", timeout)
 
     def backup(self, name: str) -> Path:
         """Copy etcd's data as they are at this moment, while it is stopped for some 0.1 s; nobody notices."""

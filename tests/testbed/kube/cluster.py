@@ -84,7 +84,7 @@ class Cluster:
         """Kill kube-apiserver (built cluster only)."""
         raise TestbedError(f"the kube-apiserver of a cluster of kind {self.kind!r} cannot be stopped from here")
 
-    def start_apiserver(self) -> None:
+    def start_apiserver(self, timeout: float = 60) -> None:
         """Start kube-apiserver again and wait until it is ready (built cluster only)."""
         raise TestbedError(f"the kube-apiserver of a cluster of kind {self.kind!r} cannot be started from here")
 

@@ -134,6 +134,14 @@ class Yarn:
         """SIGKILL the NameNode."""
         self.process("namenode").kill()
 
+    def safe_mode(self, on: bool) -> None:
+        """Put HDFS into safe mode, or out of it: it reads, and changes nothing."""
+        enter = ("-safemode", "enter" if on else "leave")
+        command = self._java(self._conf["namenode"], "org.apache.hadoop.hdfs.tools.DFSAdmin", *enter)
+        done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise TestbedError(f"safe mode cannot be changed:\n{(done.stdout + done.stderr)[-2000:]}")
+
     def kill_node(self, i: int = 0) -> None:
         """SIGKILL a NodeManager with all its containers, as a power cut."""
         self.process(f"nodemanager-{i}").kill(tree=True)

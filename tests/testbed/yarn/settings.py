@@ -30,6 +30,7 @@ COMMON = {
     "yarn.resourcemanager.nodemanagers.heartbeat-interval-ms": "100",
     "yarn.resourcemanager.connect.retry-interval.ms": "500",  # else a NodeManager takes 30 s to find it again
     "yarn.resourcemanager.am.max-attempts": "1",
+    "yarn.cluster.max-application-priority": "10",  # 0 by default: then every priority is cut down to it
     "yarn.resourcemanager.work-preserving-recovery.enabled": "true",
     "yarn.resourcemanager.work-preserving-recovery.scheduling-wait-ms": "1000",
     "yarn.am.liveness-monitor.expiry-interval-ms": "60000",  # a slow ApplicationMaster on a busy machine is not dead

@@ -260,7 +260,7 @@ class KubernetesObjects:
         if where is not None:
             await self._delete(*where, delete_options(run, propagation="Foreground"))
 
-    async def close(self, job: DurableJob, current: Current) -> None:
+    async def close(self, job: DurableJob, current: Current, *, seen: str | None = None) -> None:
         """Remove the reserved object if it is inert: a uid does not come back."""
         kind = self._kind(job)
         uid = current.reservation.object_uid if current.reservation is not None else None

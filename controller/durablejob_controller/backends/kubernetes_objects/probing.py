@@ -53,7 +53,6 @@ async def probe(
         guarantee=Guarantee.CONDITIONAL,
         version=version,
         incarnation=incarnation,
-        remembers=True,
     )
 
 
@@ -75,4 +74,4 @@ async def _lacks(calls: Calls, namespace: str | None, group: str, resource: str,
 
 
 def _not_ready(reason: str, message: str, version: str = "") -> Probe:
-    return Probe(ready=False, reason=reason, message=message, guarantee=Guarantee.NONE, version=version, remembers=True)
+    return Probe(ready=False, reason=reason, message=message, guarantee=Guarantee.NONE, version=version)

@@ -56,11 +56,10 @@ class SparkStandalone:
         self._tokens = surroundings.gate_token
         self._http = client(surroundings.timeout)
         self._masters = Masters(self._own.masters, self._http, surroundings.token)
-        self._remembers = False
 
     @property
     def traits(self) -> Traits:
-        return Traits(Identity.CLAIM, gated=True, remembers=self._remembers)
+        return Traits(Identity.CLAIM, gated=True)
 
     @property
     def cluster_id(self) -> str:
@@ -76,9 +75,7 @@ class SparkStandalone:
         return submissions.body_hash(job, key, self._spec)
 
     async def probe(self) -> Probe:
-        found = await probe(self._masters, self.gate_url)
-        self._remembers = found.remembers
-        return found
+        return await probe(self._masters, self.gate_url)
 
     async def reserve(self, job: DurableJob, key: str) -> Offer:
         """Nothing to set aside: the claim's number is the reservation. Fails where nothing could be submitted."""
@@ -162,7 +159,7 @@ class SparkStandalone:
         await self._masters.listing()  # the active Master, not the one that was active
         await self._masters.kill(run)
 
-    async def close(self, job: DurableJob, current: Current) -> None:
+    async def close(self, job: DurableJob, current: Current, *, seen: str | None = None) -> None:
         """Nothing outside: revoking the claim, which the engine writes into the resource, is the closing."""
 
     async def release(self, job: DurableJob, current: Current) -> None:

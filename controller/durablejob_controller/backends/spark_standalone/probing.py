@@ -45,7 +45,6 @@ async def probe(masters: Masters, gate_url: str) -> Probe:
         guarantee=Guarantee.EXACT,
         version=masters.version,
         incarnation=listing.life,
-        remembers=mode not in (None, "NONE"),
     )
 
 
@@ -78,5 +77,4 @@ def _not_ready(reason: str, message: str, listing: Listing | None = None) -> Pro
         message=message,
         guarantee=Guarantee.NONE,
         incarnation=listing.life if listing else "",
-        remembers=False,
     )

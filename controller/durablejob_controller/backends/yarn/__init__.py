@@ -4,7 +4,7 @@ Follow one submission: ``validation`` says whether the work may run here; ``rese
 writes all that the application localizes into the staging area (``staging``, over ``webhdfs``), ``spark`` or
 ``generic`` build the ``launch`` that is kept there; ``submit`` sends exactly that, over the connection on which the
 active ResourceManager has just been met (``managers``); ``reading`` says what its answers mean. ``auth`` dresses each
-request.
+request but those to DataNodes: where a NameNode sends us for a file's content, its address says who we are.
 """
 
 from __future__ import annotations

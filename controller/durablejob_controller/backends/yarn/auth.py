@@ -1,4 +1,8 @@
-"""Who we are towards Hadoop: the one place that dresses requests."""
+"""Who we are towards Hadoop: the one place that dresses requests.
+
+Those to DataNodes are sent to the address that a NameNode gives, as it is: it names the user already, or (Kerberos)
+carries a delegation token.
+"""
 
 from __future__ import annotations
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import re
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
@@ -14,7 +16,7 @@ from urllib.parse import quote, unquote, urlsplit
 from durablejob_api.backend import FenceMode, JobBackendSpec
 from durablejob_api.job import DurableJob
 from durablejob_api.spec import SparkWork, YarnWork
-from durablejob_api.status import Current
+from durablejob_api.status import ClaimState, Current
 from durablejob_controller.backends.contract import (
     Accepted,
     Answer,
@@ -36,14 +38,20 @@ from durablejob_controller.backends.surroundings import Surroundings
 from durablejob_controller.backends.yarn import generic, spark, validation
 from durablejob_controller.backends.yarn.auth import Simple
 from durablejob_controller.backends.yarn.launch import Launch, Resource, value, with_environment
-from durablejob_controller.backends.yarn.managers import Conversation, Managers, words
+from durablejob_controller.backends.yarn.managers import App, Conversation, Managers, words
 from durablejob_controller.backends.yarn.probing import probe
 from durablejob_controller.backends.yarn.reading import run_of
-from durablejob_controller.backends.yarn.spark import LIBRARIES, Needed, Place
-from durablejob_controller.backends.yarn.staging import FENCE, Local, Owner, Staging, new_folder
+from durablejob_controller.backends.yarn.spark import GATE_JAR, LIBRARIES, Needed, Place
+from durablejob_controller.backends.yarn.staging import FENCE, Kept, Local, Owner, Staging
 from durablejob_controller.backends.yarn.tags import attempt_tag, cluster_tag, key_of
-from durablejob_controller.backends.yarn.webhdfs import Missing, WebHdfs
-from durablejob_controller.errors import BackendUnavailable, CredentialsRefused, InvalidBackend, InvalidWork
+from durablejob_controller.backends.yarn.webhdfs import InvalidPath, Missing, WebHdfs
+from durablejob_controller.errors import (
+    BackendError,
+    BackendUnavailable,
+    CredentialsRefused,
+    InvalidBackend,
+    InvalidWork,
+)
 
 CLAIM = 1
 """A reserved id needs no second claim: whatever is submitted under it is the same application."""
@@ -61,9 +69,9 @@ class Yarn:
     def __init__(self, spec: JobBackendSpec, surroundings: Surroundings) -> None:
         if spec.yarn is None:
             raise InvalidBackend("spec.yarn: missing")
-        validation.validate_backend(spec)
         self._spec, self._own = spec, spec.yarn
         self._gated = spec.fence is not None and spec.fence.mode is FenceMode.GATE
+        validation.validate_backend(spec, gated=self._gated)
         gate = spec.fence.gate.url if spec.fence and spec.fence.gate else surroundings.gate_url
         if self._gated and not gate.startswith(("http://", "https://")):
             raise InvalidBackend("spec.fence.gate.url: missing; drivers must reach the start gate somewhere")
@@ -74,8 +82,7 @@ class Yarn:
         authentication = Simple(self._own.user)
         self._managers = Managers(self._own.resource_managers, authentication, surroundings.timeout)
         self._hdfs = WebHdfs(self._own.staging.webhdfs, authentication, surroundings.timeout)
-        self._staging = Staging(self._own.staging.dir, self._hdfs)
-        self._remembers = False
+        self._staging = Staging(self._own.staging.dir, self._own.user, self._hdfs)
         self._life = ""
         self._watched: dict[str, str] = {}
         """Applications that were active when last seen, or that were submitted here: id -> key."""
@@ -83,7 +90,7 @@ class Yarn:
 
     @property
     def traits(self) -> Traits:
-        return Traits(Identity.RESERVED_ID, gated=self._gated, remembers=self._remembers)
+        return Traits(Identity.RESERVED_ID, gated=self._gated)
 
     @property
     def cluster_id(self) -> str:
@@ -96,7 +103,12 @@ class Yarn:
         validation.validate(job, self._spec, gated=self._gated)
 
     def body_hash(self, job: DurableJob, key: str) -> str:
-        """Hash of everything that the submission is made from, but the state of files: they are fixed when reserved."""
+        """Hash of what the submission is made from: the work, and of the backend what changes what runs.
+
+        Not in it: the state of files, which is fixed in the submission that is kept when it is reserved; the defaults
+        of Spark for other work; and the gate's URL. An attempt that was reserved before that was changed asks the
+        old one.
+        """
         work = job.spec.work.to_api()
         settings = {
             "defaults": dict(self._spec.defaults.spark_conf) if job.spec.spark else {},
@@ -107,10 +119,7 @@ class Yarn:
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     async def probe(self) -> Probe:
-        found = await probe(self._managers, self._staging, self._gate_url if self._gated else None)
-        if found.ready:
-            self._remembers = found.remembers
-        return found
+        return await probe(self._managers, self._staging, self._gate_url if self._gated else None)
 
     # --- reserve and submit -----------------------------------------------------------------------------
 
@@ -121,15 +130,19 @@ class Yarn:
         """
         async with self._managers.talk() as manager:
             app_id, life = await manager.new_application(), manager.info.life
-        folder = new_folder()
+        folder = await self._staging.new_folder()
         try:
             launch = await self._launch(job, key, app_id, folder)
+            staged = await self._staging.keep(key, folder, launch.body(app_id))
         except Missing as error:
             return Rejected("FileNotFound", str(error))
         except InvalidWork as error:
             return Rejected(error.reason, str(error))
-        staged = await self._staging.keep(key, folder, launch.body(app_id))
-        return Offer(application_id=app_id, incarnation=life, staging=staged)
+        except BackendError:
+            with suppress(BackendError):  # it is tried again, in another folder
+                await self._staging.drop(key, folder)
+            raise
+        return Offer(app_id, incarnation=life, body_hash=self.body_hash(job, key), staging=staged)
 
     async def _launch(self, job: DurableJob, key: str, app_id: str, folder: str) -> Launch:
         tags = (self._tag, attempt_tag(key))
@@ -142,15 +155,23 @@ class Yarn:
         if work is None:
             raise InvalidWork("WrongWork", "spark", "missing")
         settings = spark.yarn_spark(self._spec)
-        files = await self._found(spark.needed(work, settings))
-        files |= await self._libraries(settings.jars)
+        wanted = spark.needed(work, settings)
+        files = await self._found(wanted) | await self._libraries(settings.jars)
         await self._staging.open(key, self._owner(job))
-        place = Place(app_id, self._staging.folder_uri(key, folder), files, tags=tags, user=self._own.user)
         if self._gated:
-            jar = await self._staging.add(key, folder, "gate.jar", archive(gate_classes()))
-            place = replace(place, gate_url=self._claim_url(job, key), gate_jar=_localized(jar))
-        fence = await self._staging.add(key, folder, FENCE, spark.fence(job, work, self._spec, place))
-        return spark.launch(job, work, self._spec, place, _localized(fence, "ARCHIVE"))
+            files[GATE_JAR] = _localized(await self._staging.add(key, folder, "gate.jar", archive(gate_classes())))
+        place = Place(
+            app_id,
+            self._staging.folder_uri(key, folder),
+            files,
+            gate_url=self._claim_url(job, key) if self._gated else None,
+            tags=tags,
+            user=self._own.user,
+            master_only=frozenset({GATE_JAR, *(name for name, one in wanted.items() if one.master_only)}),
+        )
+        conf = spark.settings(job, work, self._spec, place)
+        fence = await self._staging.add(key, folder, FENCE, spark.fence(conf, place))
+        return spark.launch(work, settings, conf, place, _localized(fence, "ARCHIVE"))
 
     def _owner(self, job: DurableJob) -> Owner:
         meta = job.metadata
@@ -164,7 +185,11 @@ class Yarn:
         )
 
     async def _found(self, needed: Mapping[str, Needed]) -> dict[str, Resource]:
-        """Each file in the version that lies there now; raises ``Missing`` naming the field."""
+        """Each file in the version that lies there now.
+
+        Raises ``Missing`` or ``InvalidWork`` naming the field; for what the backend names ``BackendUnavailable``: its
+        administrator puts it there, and no job is to fail until then.
+        """
         found = {}
         for name, file in needed.items():
             if not file.uri.startswith("hdfs:"):
@@ -173,10 +198,16 @@ class Yarn:
             path = unquote(urlsplit(file.uri).path)
             try:
                 stat = await self._hdfs.stat(path)
-            except CredentialsRefused as error:
-                raise InvalidWork("FileNotReadable", f"spec.{file.field}", f"{file.uri}: {error}") from error
+            except (CredentialsRefused, InvalidPath) as error:
+                if file.of_backend:
+                    raise
+                reason = "InvalidSpec" if isinstance(error, InvalidPath) else "FileNotReadable"
+                raise InvalidWork(reason, f"spec.{file.field}", f"{file.uri}: {error}") from error
             if stat is None or stat.folder:
-                raise Missing(f"spec.{file.field}: {file.uri} {'is a folder' if stat else 'does not exist'}")
+                why = f"{file.uri} {'is a folder' if stat else 'does not exist'}"
+                if file.of_backend:
+                    raise BackendUnavailable(f"{file.field}: {why}")
+                raise Missing(f"spec.{file.field}: {why}")
             uri = file.uri.partition("#")[0]
             found[name] = Resource(uri, stat.size, stat.modified, file.type, file.visibility)
         return found
@@ -186,26 +217,34 @@ class Yarn:
             return {}
         parts = urlsplit(jars)
         home = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
-        children = await self._hdfs.children(unquote(parts.path).rstrip("/"))
-        return {
+        try:
+            children = await self._hdfs.children(unquote(parts.path).rstrip("/"))
+        except Missing as error:
+            raise BackendUnavailable(f"backend.yarn.spark.jars: {error}") from error
+        found = {
             f"{LIBRARIES}/{one.name}": Resource(f"{home}/{one.name}", one.size, one.modified, visibility="PUBLIC")
             for one in children
             if one.name.endswith(".jar") and not one.folder
         }
+        if not found:
+            raise BackendUnavailable(f"backend.yarn.spark.jars: {jars} holds no JAR")
+        return found
 
     async def submit(self, submission: Submission) -> Answer:
         """POST what was reserved, over the connection on which the ResourceManager has just said that it is active."""
         reservation, key = submission.reservation, submission.current.key
         app_id, staged = reservation.application_id or "", reservation.staging or ""
-        body = await self._staging.submission(key, staged)
+        body = await self._staging.submission(staged)
         if body is None:
-            return Unclear("not sent: its staging folder is closed, or gone")
+            return Unclear("not sent: its staging folder is closed, or gone")  # the next look tells which
         body = with_environment(body, _secrets(submission))
         async with self._managers.talk() as manager:
-            life = manager.info.life
-            if life != reservation.incarnation and not manager.info.remembers:
-                return Unclear("not sent: the ResourceManager restarted without memory")
-            if await manager.app(app_id) is not None:
+            if not manager.info.knows(reservation.incarnation):
+                return Unclear("not sent: the ResourceManager has restarted, and does not know what it had accepted")
+            app = await manager.app(app_id)
+            if app is not None and not _is_of(app, key, Kept.parse(staged).user):
+                return Unclear(f"not sent: {app_id} is an application of user {app.user[:64]}, not the one reserved")
+            if app is not None:
                 self._watched[app_id] = key
                 return Accepted(app_id)
             answer = await self._post(manager, body)
@@ -229,7 +268,8 @@ class Yarn:
 
     async def observe(self) -> Snapshot:
         """One list of what has not ended; what has left the list since the last look is asked for by its id."""
-        listed = {app.id: (key, app) for app in await self._managers.alive(self._tag) if (key := key_of(app.tags))}
+        apps = await self._managers.alive(self._tag)
+        listed = {app.id: (key, app) for app in apps if (key := key_of(app.tags)) and self._is_ours(app, key)}
         fallen = [app_id for app_id in self._watched if app_id not in listed]
         if fallen or not self._life:
             await self._look_after(fallen)
@@ -255,7 +295,7 @@ class Yarn:
                 key = self._watched.get(app_id)
                 if key is None:
                     continue
-                run = run_of(app) if app is not None else None
+                run = run_of(app) if app is not None and self._is_ours(app, key) else None
                 if run is not None and run.active:
                     continue  # accepted after the list was made
                 del self._watched[app_id]
@@ -273,20 +313,27 @@ class Yarn:
         if current is None or reservation is None or reservation.application_id is None:
             async with self._managers.talk() as manager:
                 apps = await manager.apps(applicationTags=attempt_tag(key))
-                mine = tuple(run_of(app) for app in apps if key_of(app.tags) == key)
+                mine = tuple(run_of(app) for app in apps if self._is_ours(app, key))
                 return Sighting(runs=mine, incarnation=manager.info.life)
-        fence = await self._fence(key, current)
+        user = Kept.parse(reservation.staging or "").user
+        fence = await self._fence(current)
         async with self._managers.talk() as manager:
             app = await manager.app(reservation.application_id)
-            runs = (run_of(app),) if app is not None else ()
-            return replace(fence, runs=runs, incarnation=manager.info.life)
+            runs = (replace(run_of(app), foreign=not _is_of(app, key, user)),) if app is not None else ()
+            remembers = manager.info.knows(reservation.incarnation)
+            return replace(fence, runs=runs, incarnation=manager.info.life, remembers=remembers)
 
-    async def _fence(self, key: str, current: Current) -> Sighting:
+    def _is_ours(self, app: App, key: str) -> bool:
+        return _is_of(app, key, self._own.user)
+
+    async def _fence(self, current: Current) -> Sighting:
         staged = current.reservation.staging if current.reservation else None
-        if staged is None or (self._gated and current.outcome is None):
-            return Sighting((), "")
-        found = await self._staging.fence(key, staged)
-        return Sighting((), "", closed=found.closed, ended_cleanly=found.ended_cleanly, held=found.held)
+        started = current.claim is not None and current.claim.state is not ClaimState.OPEN
+        if staged is None or (started and current.outcome is None):
+            return Sighting((), "")  # the winner's fate does not depend on it
+        found = await self._staging.fence(staged)
+        cleanly = found.ended_cleanly
+        return Sighting((), "", closed=found.closed, seen=found.seen, ended_cleanly=cleanly, held=found.held)
 
     # --- kill, close, release ---------------------------------------------------------------------------
 
@@ -296,15 +343,15 @@ class Yarn:
         if answer.status not in (200, 202, 400, 404):  # 400: that is no id; 404: it is forgotten
             raise BackendUnavailable(f"{answer.host} answered {answer.status} to the kill of {run}: {words(answer)}")
 
-    async def close(self, job: DurableJob, current: Current) -> None:
+    async def close(self, job: DurableJob, current: Current, *, seen: str | None = None) -> None:
         """Rename the staging folder. Behind the gate it is the claim that is closed, in the resource."""
         staged = current.reservation.staging if current.reservation else None
-        if staged is not None and not self._gated:
-            await self._staging.close(current.key, staged)
+        if staged is not None and current.claim is None:
+            await self._staging.close(staged, seen=seen)
 
     async def release(self, job: DurableJob, current: Current) -> None:
         """Sweep what the attempt has left in the staging area."""
-        await self._staging.sweep(current.key)
+        await self._staging.sweep(current.key, current.reservation.staging if current.reservation else None)
 
     async def leftovers(self) -> tuple[Leftover, ...]:
         """What lies in the staging area: two calls for each folder, which is why it is done seldom."""
@@ -325,6 +372,14 @@ class Yarn:
     async def aclose(self) -> None:
         await self._managers.aclose()
         await self._hdfs.aclose()
+
+
+def _is_of(app: App, key: str, user: str) -> bool:
+    """Whether this application was submitted for the attempt: anybody may use its id, and its tag, but as himself.
+
+    YARN shows the short name of who has the realm in his name.
+    """
+    return key_of(app.tags) == key and app.user == re.split("[/@]", user, maxsplit=1)[0]
 
 
 def _needed(work: YarnWork) -> dict[str, Needed]:

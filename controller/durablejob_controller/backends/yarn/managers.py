@@ -34,6 +34,7 @@ SLIM = "resourceRequests,timeouts,appNodeLabelExpression,amNodeLabelExpression,r
 ALIVE = "NEW,NEW_SAVING,SUBMITTED,ACCEPTED,RUNNING"
 FORGETFUL = frozenset({"NullRMStateStore", "MemoryRMStateStore"})
 _LINE = 400
+_NAME = 100
 
 
 class _Part(BaseModel):
@@ -58,20 +59,32 @@ class Info(_Part):
 
     @property
     def life(self) -> str:
-        """Which life of it this is."""
-        return str(self.started_on)
+        """Which life of it this is; and, where recovery is on, the store in which its applications outlive it."""
+        return f"{self.started_on} {self._kept_in}" if self.remembers else str(self.started_on)
 
     @property
     def remembers(self) -> bool:
         """Recovery is on."""
-        name = self.store.rpartition(".")[2]
-        return bool(name) and name not in FORGETFUL
+        return bool(self._kept_in) and self._kept_in not in FORGETFUL
+
+    def knows(self, life: str) -> bool:
+        """Whether it knows all that was accepted in ``life``: its own, or one that has kept it in the same store.
+
+        What a life without recovery has accepted no later one knows, also if recovery is on by now. That there was
+        none between two that keep it in the same store cannot be seen; it is assumed.
+        """
+        return life == self.life or (self.remembers and life.partition(" ")[2] == self._kept_in)
+
+    @property
+    def _kept_in(self) -> str:
+        return self.store.rpartition(".")[2][:_NAME]
 
 
 class App(_Part):
     """One application, as the ResourceManager tells it."""
 
     id: str
+    user: str = ""
     state: str
     final_status: str = Field(default="UNDEFINED", alias="finalStatus")
     started_time: int = Field(default=0, alias="startedTime")
@@ -115,7 +128,7 @@ class Conversation:
 
     async def apps(self, **only: str) -> list[App]:
         """The applications that these parameters choose."""
-        return _listing(await self.ask("GET", f"apps?{urlencode({**only, 'deSelects': SLIM})}", cap=LIST_CAP))
+        return _listing(await self.ask("GET", _chosen(only), cap=LIST_CAP))
 
     async def setting(self, name: str) -> str | None:
         """One of its settings; None where it does not tell."""
@@ -174,8 +187,7 @@ class Managers:
         """All applications with this tag that have not ended: one request, while the same one stays active."""
         only = {"states": ALIVE, "applicationTags": tag}
         try:
-            path = f"apps?{urlencode({**only, 'deSelects': SLIM})}"
-            return _listing(await self.ask(self._http, "GET", self._active, path, cap=LIST_CAP))
+            return _listing(await self.ask(self._http, "GET", self._active, _chosen(only), cap=LIST_CAP))
         except BackendUnavailable:
             async with self.talk() as manager:
                 return await manager.apps(**only)
@@ -218,6 +230,10 @@ def _read(model: type[M], answer: Answer, field: str | None = None) -> M:
         return model.model_validate(document if field is None else document[field])
     except (KeyError, ValidationError):  # not chained: its text would repeat the answer
         raise strange(answer) from None
+
+
+def _chosen(only: Mapping[str, str]) -> str:
+    return f"apps?{urlencode({**only, 'deSelects': SLIM})}"
 
 
 def _listing(answer: Answer) -> list[App]:

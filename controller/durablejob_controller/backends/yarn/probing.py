@@ -10,13 +10,15 @@ from durablejob_controller.backends.yarn.staging import Staging
 from durablejob_controller.errors import BackendUnavailable, CredentialsRefused
 
 RETENTION = "yarn.resourcemanager.max-completed-applications"
+STORED = "yarn.resourcemanager.state-store.max-completed-applications"
+"""Of those it remembers so many over its own restart."""
 
 
 async def probe(managers: Managers, staging: Staging, gate_url: str | None) -> Probe:
     """Ask the ResourceManagers and HDFS; never raises for what is found there."""
     try:
         async with managers.talk() as manager:
-            info, retention = manager.info, await _retention(manager)
+            info, retention = manager.info, [await _number(manager, name) for name in (RETENTION, STORED)]
     except BackendUnavailable as error:
         return _not_ready(_reason(error, "NotAResourceManager", "ResourceManagerUnreachable"), str(error))
     try:
@@ -36,15 +38,14 @@ async def probe(managers: Managers, staging: Staging, gate_url: str | None) -> P
         guarantee=guarantee,
         version=info.version,
         incarnation=info.life,
-        remembers=info.remembers,
     )
 
 
-async def _retention(manager: Conversation) -> str:
-    return await manager.setting(RETENTION) or "a number that it does not tell"
+async def _number(manager: Conversation, name: str) -> str:
+    return await manager.setting(name) or "a number that it does not tell"
 
 
-def _promise(info: Info, retention: str, gate_url: str | None) -> tuple[Guarantee, str]:
+def _promise(info: Info, retention: list[str], gate_url: str | None) -> tuple[Guarantee, str]:
     recovery = (
         "Recovery is on: it keeps its applications over its own restart."
         if info.remembers
@@ -59,7 +60,8 @@ def _promise(info: Info, retention: str, gate_url: str | None) -> tuple[Guarante
         return Guarantee.NONE, f"{recovery} {lost}"
     kept = (
         "Started once by the staging fence, on the assumption that no application of ours is evicted before it was "
-        f"seen; the ResourceManager remembers {retention} ended applications ({RETENTION})."
+        f"seen; the ResourceManager remembers {retention[0]} ended applications ({RETENTION}), over its own restart "
+        f"{retention[1]} ({STORED})."
     )
     return Guarantee.CONDITIONAL, f"{kept} {trust} {recovery}"
 
@@ -78,5 +80,4 @@ def _not_ready(reason: str, message: str, info: Info | None = None) -> Probe:
         guarantee=Guarantee.NONE,
         version=info.version if info else "",
         incarnation=info.life if info else "",
-        remembers=False,
     )

@@ -25,18 +25,24 @@ _PHASES = {
     "FAILED": Phase.ENDED,
     "KILLED": Phase.ENDED,
 }
-_EXIT = re.compile(r"(?:exitCode|exited with status|Exit code|exit code):? ?(-?\d+)")
+_EXIT = re.compile(r"(?:exitCode|exited with status|Exit code|exit code):? ?(-?\d{1,9})(?!\d)")
 _MASTER_SILENT = re.compile(r"ApplicationMaster for attempt \S+ timed out")
 _QUEUE = re.compile(
     r"unknown queue|queue .* doesn't exist|is not a leaf queue|Failed to submit .* queue", re.IGNORECASE
 )
 _LOCALIZED = re.compile(r"^.*(?:File does not exist|changed on src filesystem|Permission denied).*$", re.MULTILINE)
 _LINE = 600
-REFUSED_EXITS = frozenset({-1000, -107})
-"""Its container could not be localized; or its application is over on that node: nothing of it has run."""
+_PAGE = 1024
+"""The longest address of a page that a DurableJob holds: an ApplicationMaster may register any."""
+REFUSED_EXITS = frozenset({-1000})
+"""Its container could not be localized: nothing of it has run."""
 KILLED_EXITS = frozenset({137, 143, -105, -106})
-_LOST_EXITS = frozenset({-100})
-"""Released with its node: the process may live on."""
+_LOST_EXITS = frozenset({-100, -107})
+"""Released with its node: the process may live on. Or its node says that the application is over: then an earlier run
+of it has ended there, which the ResourceManager knows no more, and this is a copy."""
+_COPY_EXIT = -107
+_FLEETING = ("NEW", "NEW_SAVING")
+"""Accepted, and not saved yet: after a crash the ResourceManager knows it no more, and it has never begun."""
 _REASONS = {
     -102: "Preempted",
     -103: "MemoryExceeded",
@@ -67,12 +73,12 @@ def run_of(app: App) -> Run:
     return Run(
         id=app.id,
         phase=phase,
-        started_time=str(app.started_time) if app.started_time else None,
+        started_time=str(app.started_time) if app.started_time and app.state not in _FLEETING else None,
         verdict=end.verdict if end else None,
         reason=end.reason if end else None,
         message=_message(app, told, end),
         exit_code=end.exit_code if end else None,
-        tracking_url=app.tracking_url if (app.tracking_url or "").startswith(("http://", "https://")) else None,
+        tracking_url=_page(app.tracking_url or ""),
         progress=_progress(app),
     )
 
@@ -115,6 +121,8 @@ def _message(app: App, told: str, end: _End | None) -> str | None:
     if end.verdict is Verdict.REFUSED:
         found = _LOCALIZED.search(told)
         return f"{said}: the container's files could not be fetched: {(found[0] if found else _first(told))[:_LINE]}"
+    if end.exit_code == _COPY_EXIT:
+        return f"{said}: an earlier run of this application has ended on that node, and is known no more"
     if app.state == "FAILED" and end.exit_code is not None and end.exit_code > 0:
         spark = _SPARK_EXITS.get(end.exit_code) if app.type == "SPARK" else None
         means = f" ({spark})" if spark else ""
@@ -126,6 +134,10 @@ def _first(told: str) -> str:
     """The beginning of the diagnostics, without the stack trace."""
     lines = [line.strip() for line in told.splitlines() if line.strip() and not line.lstrip().startswith("at ")]
     return " ".join(lines)[:_LINE]
+
+
+def _page(url: str) -> str | None:
+    return url if url.startswith(("http://", "https://")) and len(url) <= _PAGE and url.isprintable() else None
 
 
 def _progress(app: App) -> Progress | None:

@@ -9,6 +9,8 @@ the JVM's options only.
   ``local:`` lies on every node already.
 * The settings' archive lies in the staging folder: it is the staging fence.
 * Behind the start gate ``--class`` is the gate, whose JAR lies beside the archive; it calls the program when it may.
+  Nothing that a job brings is on the class path of the ApplicationMaster then: what Hadoop, log4j or a ServiceLoader
+  find there runs before the gate. Its JARs, and its files as resources, are the program's own class loader's.
 """
 
 from __future__ import annotations
@@ -38,6 +40,17 @@ HADOOP_SETTINGS = "{{HADOOP_CONF_DIR}}"
 """The node's own: the controller has none."""
 LEAST_OVERHEAD = 384
 OVERHEAD = 0.1
+PATIENCE = "spark.durablejob.patienceSeconds"
+DEFAULT_PATIENCE = 600
+"""Gate.java's."""
+WAIT_FOR_CONTEXT = 100
+"""Seconds for which Spark's ApplicationMaster waits by default until the program has a SparkContext."""
+_OVERHEAD, _FACTOR = "spark.driver.memoryOverhead", "spark.driver.memoryOverheadFactor"
+_LEAST = "spark.driver.minMemoryOverhead"
+_OPTIONS = ("spark.driver.defaultJavaOptions", "spark.driver.extraJavaOptions")
+MOST_MEMORY = 2**31 - 1
+"""MiB: YARN counts them in 31 bits in places."""
+_AMOUNT = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*([kmgtp]?)(?:i?b)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +58,16 @@ class Needed:
     """A file that the application localizes."""
 
     field: str
-    """Of the spec, for messages."""
+    """Of the job's spec, or of the ``backend``'s, for messages."""
     uri: str
     type: str = "FILE"
     visibility: str = "APPLICATION"
     master_only: bool = False
+
+    @property
+    def of_backend(self) -> bool:
+        """An administrator named it, not the job."""
+        return self.field.startswith("backend.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +78,13 @@ class Place:
     folder: str
     """Its URI."""
     files: Mapping[str, Resource]
-    """What was found of ``needed``, by name in the container."""
+    """All that is localized but the settings' archive, by name in the container."""
     gate_url: str | None = None
     """The claim's; None: no gate."""
     tags: tuple[str, ...] = ()
-    gate_jar: Resource | None = None
     user: str = field(default="")
+    master_only: frozenset[str] = frozenset()
+    """Names of files that executors do not get."""
 
 
 def needed(work: SparkWork, spark: YarnSpark) -> dict[str, Needed]:
@@ -97,9 +116,9 @@ def needed(work: SparkWork, spark: YarnSpark) -> dict[str, Needed]:
         name = _name(uri)
         add(f"{PYTHON_FILES}/{name}" if name.endswith(".py") else name, Needed(f"spark.pyFiles[{position}]", uri))
     for position, uri in enumerate(work.files):
-        add(_link(uri), Needed(f"spark.files[{position}]", uri))
+        add(name_in_container(uri), Needed(f"spark.files[{position}]", uri))
     for position, uri in enumerate(work.archives):
-        add(_link(uri), Needed(f"spark.archives[{position}]", uri, "ARCHIVE"))
+        add(name_in_container(uri), Needed(f"spark.archives[{position}]", uri, "ARCHIVE"))
     return found
 
 
@@ -132,7 +151,10 @@ def settings(job: DurableJob, work: SparkWork, spec: JobBackendSpec, place: Plac
         ours["spark.yarn.user.jar"] = work.main_application_file
     second = [uri if urlsplit(uri).scheme == "local" else _name(uri) for uri in work.jars]
     if place.gate_url is not None:
-        second.append(GATE_JAR)
+        second.append(".")  # files as resources: see the module
+        patience = _seconds(base.get(PATIENCE, ""))
+        # It waits while the gate does: else it ends the driver, as one without a SparkContext.
+        base.setdefault("spark.yarn.am.waitTime", f"{patience + WAIT_FOR_CONTEXT}s")
         ours |= {
             "spark.durablejob.tokenURL": place.gate_url,
             "spark.durablejob.mainClass": PYTHON_RUNNER if work.is_python else work.main_class or "",
@@ -145,11 +167,9 @@ def settings(job: DurableJob, work: SparkWork, spec: JobBackendSpec, place: Plac
     return {**base, **ours}
 
 
-def fence(job: DurableJob, work: SparkWork, spec: JobBackendSpec, place: Place) -> bytes:
-    """The settings' archive."""
-    everything = {**place.files, **({GATE_JAR: place.gate_jar} if place.gate_jar else {})}
-    wanted = needed(work, yarn_spark(spec))
-    kept = {name: one for name, one in everything.items() if name not in wanted or not wanted[name].master_only}
+def fence(conf: Mapping[str, str], place: Place) -> bytes:
+    """The archive of these settings, and of what executors localize."""
+    kept = {name: one for name, one in place.files.items() if name not in place.master_only}
     shared = {
         "spark.yarn.cache.filenames": ",".join(f"{one.uri}#{name}" for name, one in kept.items()),
         "spark.yarn.cache.sizes": ",".join(str(one.size) for one in kept.values()),
@@ -161,33 +181,47 @@ def fence(job: DurableJob, work: SparkWork, spec: JobBackendSpec, place: Place) 
     shared["spark.yarn.cache.confArchive"] = f"{place.folder}/fence.zip"
     return archive(
         [
-            ("__spark_conf__.properties", _properties(settings(job, work, spec, place))),
+            ("__spark_conf__.properties", _properties(conf)),
             ("__spark_dist_cache__.properties", _properties(shared)),
         ]
     )
 
 
-def launch(job: DurableJob, work: SparkWork, spec: JobBackendSpec, place: Place, fence_file: Resource) -> Launch:
-    """The ApplicationMaster's container."""
-    spark, conf = yarn_spark(spec), settings(job, work, spec, place)
-    heap = _mebibytes(work.driver.memory)
-    resources = {**place.files, SETTINGS: fence_file}
-    if place.gate_jar is not None:
-        resources[GATE_JAR] = place.gate_jar
+def launch(work: SparkWork, spark: YarnSpark, conf: Mapping[str, str], place: Place, fence_file: Resource) -> Launch:
+    """The ApplicationMaster's container, with these settings."""
     own = work.yarn
     return Launch(
         name=conf["spark.app.name"],
         type="SPARK",
-        command=_command(work, spark, conf, heap, gated=place.gate_url is not None),
-        memory_mb=heap + _overhead(conf, heap),
+        command=_command(work, spark, conf, gated=place.gate_url is not None),
+        memory_mb=container_memory(work, conf),
         vcores=work.driver.cores,
         environment=_environment(work, spark, place, conf),
-        resources=resources,
+        resources={**place.files, SETTINGS: fence_file},
         tags=(*place.tags, *(own.tags if own else ())),
         queue=own.queue if own else None,
         priority=own.priority if own else None,
         node_label=own.node_label if own else None,
     )
+
+
+def container_memory(work: SparkWork, conf: Mapping[str, str]) -> int:
+    """MiB of heap and overhead; raises ``InvalidWork`` for what is no amount."""
+    heap = _mebibytes(work.driver.memory, "spark.driver.memory")
+    if _OVERHEAD in conf:
+        return heap + _amount(conf, _OVERHEAD)
+    least = _amount(conf, _LEAST) if _LEAST in conf else LEAST_OVERHEAD
+    return heap + max(int(heap * _factor(conf)), least)
+
+
+def check_sizes(conf: Mapping[str, str]) -> None:
+    """Raise ``InvalidWork`` for settings that are read here and cannot be."""
+    for name in (_OVERHEAD, _LEAST):
+        if name in conf:
+            _amount(conf, name)
+    _factor(conf)
+    for name in _OPTIONS:
+        _words(conf, name)
 
 
 def yarn_spark(spec: JobBackendSpec) -> YarnSpark:
@@ -201,12 +235,12 @@ def yarn_spark(spec: JobBackendSpec) -> YarnSpark:
 # --- parts ---------------------------------------------------------------------------------------------
 
 
-def _command(work: SparkWork, spark: YarnSpark, conf: Mapping[str, str], heap: int, *, gated: bool) -> str:
+def _command(work: SparkWork, spark: YarnSpark, conf: Mapping[str, str], *, gated: bool) -> str:
+    heap = _mebibytes(work.driver.memory, "spark.driver.memory")
     main = PYTHON_RUNNER if work.is_python else work.main_class or ""
     command = ["{{JAVA_HOME}}/bin/java", "-server", "-Djava.net.preferIPv6Addresses=false"]
     command += [*java_options(spark.version), f"-Xmx{heap}m", "-Djava.io.tmpdir={{PWD}}/tmp"]
-    command += [word(option) for key in ("spark.driver.defaultJavaOptions", "spark.driver.extraJavaOptions")
-                for option in shlex.split(conf.get(key, ""))]  # fmt: skip
+    command += [word(option) for name in _OPTIONS for option in _words(conf, name)]
     command += ["-Dspark.yarn.app.container.log.dir=<LOG_DIR>", MASTER, "--class", word(GATE if gated else main)]
     if work.is_python:
         uri = work.main_application_file
@@ -225,11 +259,14 @@ def _environment(work: SparkWork, spark: YarnSpark, place: Place, conf: Mapping[
     libraries = [f"{{{{PWD}}}}/{LIBRARIES}/*"]
     if spark.jars is not None and spark.jars.startswith("local:"):
         libraries.append(unquote(urlsplit(spark.jars).path).rstrip("/") + "/*")
-    classes = ["{{PWD}}", f"{{{{PWD}}}}/{SETTINGS}", *libraries, HADOOP_SETTINGS]
+    gated = place.gate_url is not None
+    first = [] if gated else ["{{PWD}}"]
+    classes = [*first, f"{{{{PWD}}}}/{SETTINGS}", *libraries, HADOOP_SETTINGS]
     extra = conf.get("spark.driver.extraClassPath")
+    before = [f"{{{{PWD}}}}/{GATE_JAR}"] if gated else []
     values = {variable.name: value(variable.value or "") for variable in work.env if variable.value_from is None}
     values |= {
-        "CLASSPATH": "<CPS>".join([*([extra] if extra else []), *classes]),
+        "CLASSPATH": "<CPS>".join([*before, *([extra] if extra else []), *classes]),
         "SPARK_USER": place.user,
         "SPARK_YARN_STAGING_DIR": place.folder,
         "SPARK_PREFER_IPV6": "false",
@@ -250,21 +287,38 @@ def _python_path(work: SparkWork, spark: YarnSpark) -> str:
     return "<CPS>".join(parts)
 
 
-def _overhead(conf: Mapping[str, str], heap: int) -> int:
-    given = conf.get("spark.driver.memoryOverhead")
-    if given is not None:
-        return _mebibytes(given)
-    factor = float(conf.get("spark.driver.memoryOverheadFactor", OVERHEAD))
-    return max(int(heap * factor), _mebibytes(conf.get("spark.driver.minMemoryOverhead", f"{LEAST_OVERHEAD}m")))
+def _amount(conf: Mapping[str, str], name: str) -> int:
+    return _mebibytes(conf[name], f"spark.conf[{name}]", least=0)
 
 
-def _mebibytes(text: str) -> int:
-    """Spark's amounts of memory; a bare number is MiB."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgtp]?)(?:i?b)?", text.strip().lower())
-    if match is None:
-        raise InvalidWork("InvalidSpec", "spark.driver.memory", f"{text!r} is no amount of memory; write 512m or 2g")
-    scale = {"k": 1 / 1024, "": 1, "m": 1, "g": 1024, "t": 1024**2, "p": 1024**3}[match[2]]
-    return int(float(match[1]) * scale)
+def _factor(conf: Mapping[str, str]) -> float:
+    text = conf.get(_FACTOR, str(OVERHEAD)).strip()
+    if not re.fullmatch(r"\d{1,6}(?:\.\d{0,9})?|\.\d{1,9}", text) or float(text) <= 0:
+        raise InvalidWork("InvalidSpec", f"spark.conf[{_FACTOR}]", f"{text[:80]!r} is no such factor; write 0.1")
+    return float(text)
+
+
+def _words(conf: Mapping[str, str], name: str) -> list[str]:
+    try:
+        return shlex.split(conf.get(name, ""))
+    except ValueError:
+        raise InvalidWork("InvalidSpec", f"spark.conf[{name}]", "quotes do not match") from None
+
+
+def _seconds(text: str) -> int:
+    """As Gate.java reads its patience."""
+    return int(text) if re.fullmatch(r"\d{1,9}", text) else DEFAULT_PATIENCE
+
+
+def _mebibytes(text: str, field: str, least: int = 1) -> int:
+    """Spark's amounts of memory; a bare number is MiB. Less than one would be -Xmx0m, which means another thing."""
+    match = _AMOUNT.fullmatch(text.strip().lower())
+    scale = {"k": 1 / 1024, "": 1, "m": 1, "g": 1024, "t": 1024**2, "p": 1024**3}[match[2] if match else ""]
+    found = int(float(match[1]) * scale) if match else -1
+    if not least <= found <= MOST_MEMORY:
+        why = f"{text[:80]!r} is no amount of memory of at least {least}m; write 512m or 2g"
+        raise InvalidWork("InvalidSpec", field, why)
+    return found
 
 
 def _bare(uri: str) -> str:
@@ -275,8 +329,8 @@ def _name(uri: str) -> str:
     return unquote(urlsplit(uri).path).rstrip("/").rpartition("/")[2]
 
 
-def _link(uri: str) -> str:
-    """Name in the container: what stands behind #, else the file's own."""
+def name_in_container(uri: str) -> str:
+    """What stands behind #, else the file's own name."""
     return urlsplit(uri).fragment or _name(uri)
 
 

@@ -24,6 +24,10 @@ class Missing(BackendError):
     """There is no such file."""
 
 
+class InvalidPath(BackendUnavailable):
+    """HDFS has no files of such names."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stat:
     """What the NameNode knows of a file or folder."""
@@ -65,7 +69,7 @@ class WebHdfs:
 
     async def children(self, path: str) -> list[Stat]:
         """What lies in a folder; raises ``Missing``."""
-        found = await self._ask("GET", path, "LISTSTATUS")
+        found = await self._ask("GET", path, "LISTSTATUS", cap=LIST_CAP)
         statuses = found.get("FileStatuses")
         if not isinstance(statuses, dict) or not isinstance(statuses.get("FileStatus"), list):
             raise Malformed("WebHDFS answered, but with no list of files")
@@ -103,12 +107,14 @@ class WebHdfs:
 
     # --- requests ---------------------------------------------------------------------------------------
 
-    async def _ask(self, method: str, path: str, operation: str, **parameters: str) -> dict[str, Any]:
+    async def _ask(
+        self, method: str, path: str, operation: str, cap: int = ANSWER_CAP, **parameters: str
+    ) -> dict[str, Any]:
         """One operation at the active NameNode; raises ``Missing``, ``BackendUnavailable``."""
         said = []
         for node in sorted(self._name_nodes, key=lambda known: known != self._active):
             try:
-                found = await self._at(node, method, path, operation, parameters)
+                found = await self._at(node, method, path, operation, parameters, cap)
             except _NotActive as error:
                 said.append(str(error))
                 continue
@@ -117,12 +123,12 @@ class WebHdfs:
         raise BackendUnavailable(f"no active NameNode: {'; '.join(said)}")
 
     async def _at(
-        self, node: str, method: str, path: str, operation: str, parameters: Mapping[str, str]
+        self, node: str, method: str, path: str, operation: str, parameters: Mapping[str, str], cap: int
     ) -> dict[str, Any]:
         url = f"{node}/webhdfs/v1{quote(path)}?{urlencode({'op': operation, **parameters})}"
         dressed, headers = await self._authentication.dress(url)
         try:
-            answer = await exchange(self._http, method, dressed, headers=headers, cap=ANSWER_CAP)
+            answer = await exchange(self._http, method, dressed, headers=headers, cap=cap)
         except BackendUnavailable as error:
             raise _NotActive(str(error)) from error
         if answer.status not in (200, 201):
@@ -157,6 +163,8 @@ def _refusal(answer: Answer) -> BackendError:
         return _NotActive(f"{answer.host} is a standby NameNode")
     if kind in ("SafeModeException", "RetriableException"):
         return BackendUnavailable(f"{answer.host}: HDFS is in safe mode, or starting")
+    if kind == "InvalidPathException":
+        return InvalidPath(f"{answer.host}: {message}")
     if kind == "AccessControlException" or answer.status in (401, 403):
         return CredentialsRefused(f"{answer.host} refuses: {message or f'HTTP {answer.status}'}")
     if kind:
