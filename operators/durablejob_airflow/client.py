@@ -12,6 +12,8 @@ from kubernetes.client.exceptions import ApiException
 from durablejob_airflow.resource import PLURAL, REQUEST_TIMEOUT, Absent, Unavailable, raise_for
 from durablejob_api import GROUP, VERSION
 
+_PAGE = 500
+
 
 class JobsClient:
     """DurableJobs of one namespace, for the worker."""
@@ -63,6 +65,21 @@ class JobsClient:
         name = body["metadata"]["name"]
         what = f"write {self.namespace}/{name}"
         return self._call(what, "replace_namespaced_custom_object", *self._where(name), dict(body))
+
+    def all(self) -> list[dict[str, Any]]:
+        """All jobs of the namespace, as they were at one resource version.
+
+        :raises Unavailable, Refused:
+        """
+        found: list[dict[str, Any]] = []
+        token = ""
+        while True:
+            more = {"_continue": token} if token else {}
+            page = self._call("list DurableJobs", "list_namespaced_custom_object", *self._where(), limit=_PAGE, **more)
+            found += page.get("items") or []
+            token = (page.get("metadata") or {}).get("continue") or ""
+            if not token:
+                return found
 
     def count(self) -> int:
         """How many jobs a first page of one holds: 0 or 1. Shows that the kind is served and may be listed."""

@@ -169,6 +169,10 @@ class AsyncDurableJobHook(AsyncKubernetesHook):
         extras = await self.get_conn_extras()
         return not (extras.get("kube_config_path") or extras.get("kube_config")) or value
 
+    async def deployment_id(self) -> str:
+        """Name of this Airflow; empty where the connection has none (which no worker accepts)."""
+        return str(await self._get_field("deployment_id") or "")
+
     async def _load_config(self) -> None:
         await super()._load_config()  # type: ignore[no-untyped-call]
         extras = await self.get_conn_extras()

@@ -49,6 +49,7 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "hooks": [{"integration-name": "DurableJob", "python-modules": ["durablejob_airflow.hooks"]}],
         "triggers": [{"integration-name": "DurableJob", "python-modules": ["durablejob_airflow.triggers"]}],
+        "cli": ["durablejob_airflow.cli.commands"],
         "extra-links": ["durablejob_airflow.links.ExternalJobLink", "durablejob_airflow.links.ResourceLink"],
         "connection-types": [
             {

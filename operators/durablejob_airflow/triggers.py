@@ -24,6 +24,7 @@ from durablejob_airflow.watch import watching
 
 if TYPE_CHECKING:
     from durablejob_airflow.client_async import AsyncJobsClient
+    from durablejob_airflow.observer import Question
 
 log = logging.getLogger(__name__)
 
@@ -49,22 +50,34 @@ async def connected(conn_id: str, namespace: str) -> AsyncIterator[AsyncJobsClie
     # The Kubernetes clients take a second to import: neither DAG parsing nor the event loop is to wait for that.
     hooks = await asyncio.to_thread(importlib.import_module, "durablejob_airflow.hooks")
     client = await asyncio.to_thread(importlib.import_module, "durablejob_airflow.client_async")
-    async with hooks.AsyncDurableJobHook(conn_id=conn_id).get_conn() as api:
-        yield client.AsyncJobsClient(api, namespace)
+    hook = hooks.AsyncDurableJobHook(conn_id=conn_id)
+    async with hook.get_conn() as api:
+        yield client.AsyncJobsClient(api, namespace, await hook.deployment_id())
+
+
+async def states_in_airflow(dag_id: str, **asked: Any) -> object:
+    """States of task instances, as ``get_task_states`` gives them; None where Airflow does not answer."""
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance  # loaded in a triggerer, not by parsing
+
+    try:
+        return await sync_to_async(RuntimeTaskInstance.get_task_states)(dag_id=dag_id, **asked)
+    except Exception as error:
+        log.warning("Airflow does not tell the states of tasks of %s: %s", dag_id, error)
+        return None
 
 
 async def state_in_airflow(ti: Any) -> wishes.SeenState:
     """The task instance's state; UNKNOWN where Airflow does not answer."""
-    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance  # loaded in a triggerer, not by parsing
-
-    try:
-        states = await sync_to_async(RuntimeTaskInstance.get_task_states)(
-            dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=map_index_of(ti)
-        )
-    except Exception as error:
-        log.warning("Airflow does not tell the state of %s: %s", ti.task_id, error)
-        return wishes.UNKNOWN
+    states = await states_in_airflow(ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=map_index_of(ti))
     return wishes.pick(states, ti.run_id, ti.task_id, map_index_of(ti))
+
+
+async def answer(question: Question) -> object:
+    """Airflow's answer to the observer."""
+    one = {} if question.mapped else {"map_index": -1}
+    return await states_in_airflow(
+        question.dag_id, task_ids=list(question.task_ids), run_ids=list(question.run_ids), **one
+    )
 
 
 class DurableJobTrigger(BaseTrigger):
@@ -120,7 +133,7 @@ class DurableJobTrigger(BaseTrigger):
         told: JobView | None = None
         link: str | None = None
         connect = partial(connected, self.durablejob_conn_id, self.namespace)
-        async with watching(self.durablejob_conn_id, self.namespace, self.name, connect) as mailbox:
+        async with watching(self.durablejob_conn_id, self.namespace, self.name, connect, answer) as mailbox:
             while True:
                 job = await mailbox.get()
                 if job is not None:

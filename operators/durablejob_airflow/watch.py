@@ -4,6 +4,9 @@ However many tasks wait, the API server sees one watch from this triggerer. No e
 subscriber is registered first and its job is read after that; a watch goes on from the version where
 the last one ended; and after every gap (a broken connection, 410) everything is listed again.
 
+The same watch feeds an observer, which looks after all active jobs of this Airflow, also those for which no trigger
+waits; so the watch goes on until the last of them has ended.
+
 The watch's task gets an empty Context: with a trigger's it would log into that trigger's task. It is
 never a child of a trigger, and it makes no synchronous call of the SDK.
 """
@@ -14,10 +17,11 @@ import asyncio
 import contextvars
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from durablejob_airflow import observer
 from durablejob_airflow.resource import Backoff, Expired, Refused, ResourceError, Unavailable
 from durablejob_airflow.view import JobView, view_of
 
@@ -28,28 +32,32 @@ log = logging.getLogger(__name__)
 
 Connect = Callable[[], "AbstractAsyncContextManager[AsyncJobsClient]"]
 """Opens a client; called anew after each failure, so that a changed connection or token is noticed."""
+Ask = Callable[[observer.Question], Awaitable[object]]
+"""Asks Airflow for the states of tasks; anything else than states is no answer."""
 Mailbox = asyncio.Queue[JobView | None]
 """What a trigger reads: the job at each change, None when there is none."""
 
 _READERS = 8
 """Jobs of new subscribers that are read at the same time."""
+_CANCEL_SECONDS = 10.0
+"""For how long one cancel of the observer is tried; the next look tries again."""
 
 
 class NamespaceWatch:
     """The shared watch of one namespace."""
 
-    def __init__(self, connect: Connect, label: str) -> None:
+    def __init__(self, connect: Connect, ask: Ask, label: str, on_end: Callable[[NamespaceWatch], None]) -> None:
         self.connect = connect
+        self.ask = ask
         self.label = label
+        self.on_end = on_end
+        self.observer: observer.Observer | None = None
+        self._next_look = 0.0
         self.mailboxes: dict[str, list[Mailbox]] = defaultdict(list)
         self.connections = 0
         self._seen: dict[str, tuple[str, str]] = {}
         self._fresh: asyncio.Queue[str] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
-
-    @property
-    def subscribers(self) -> int:
-        return sum(len(boxes) for boxes in self.mailboxes.values())
 
     def subscribe(self, name: str) -> Mailbox:
         """Register for a job; its state arrives soon, and then each change."""
@@ -64,13 +72,25 @@ class NamespaceWatch:
         return mailbox
 
     def unsubscribe(self, name: str, mailbox: Mailbox) -> None:
-        """Leave; with the last one the watch ends."""
+        """Leave; with the last one, and the last job to look after, the watch ends."""
         boxes = self.mailboxes[name]
         boxes.remove(mailbox)
         if not boxes:
             del self.mailboxes[name]
             self._seen.pop(name, None)
-        if not self.mailboxes and self._task is not None:
+        self._end_if_idle()
+
+    def _end_if_unwanted(self) -> None:
+        """What does not work, and nobody waits for, is not tried for ever: the connection may have been deleted."""
+        if not self.mailboxes:
+            self.observer = None
+        self._end_if_idle()
+
+    def _end_if_idle(self) -> None:
+        if self.mailboxes or (self.observer is not None and self.observer.jobs):
+            return
+        self.on_end(self)
+        if self._task is not None:
             _ending.add(self._task)
             self._task.add_done_callback(_ending.discard)
             self._task.cancel()
@@ -88,27 +108,34 @@ class NamespaceWatch:
                     await self._follow(jobs, version)
             except Expired:
                 log.info("Watch of %s: too far behind, listing again", self.label)
-            except (Unavailable, Refused) as error:
+            except Unavailable as error:
                 log.warning("Watch of %s interrupted: %s", self.label, error)
+            except Refused as error:
+                log.warning("Watch of %s refused: %s", self.label, error)
+                self._end_if_unwanted()
             except Exception:  # a broken connection setting, or a bug: the triggers must not hang on silence
                 log.exception("Watch of %s failed", self.label)
+                self._end_if_unwanted()
             await asyncio.sleep(backoff.next())
 
     async def _list(self, jobs: AsyncJobsClient) -> str:
         """Deliver every subscriber's job; returns the version to watch from."""
         missing = set(self.mailboxes)  # only these can be said to be gone: later ones are read by themselves
-        version = ""
+        version, found = "", set()
+        if self.observer is None or self.observer.deployment != jobs.deployment:
+            self.observer = observer.Observer(jobs.deployment)
         async for version, items in jobs.pages():  # noqa: B007 -- the last page's version is the list's
             for raw in items:
-                missing.discard(raw["metadata"]["name"])
-                self._deliver(raw)
-        for name in missing:
+                found.add(raw["metadata"]["name"])
+                self._changed(raw)
+        for name in missing - found:
             self._gone(name)
+        self.observer.keep_only(found)
         return version
 
     async def _follow(self, jobs: AsyncJobsClient, version: str) -> None:
         """Watch, and read the jobs of new subscribers beside it, until something breaks."""
-        tasks = [asyncio.ensure_future(self._stream(jobs, version))]
+        tasks = [asyncio.ensure_future(self._stream(jobs, version)), asyncio.ensure_future(self._observe(jobs))]
         tasks += [asyncio.ensure_future(self._read_fresh(jobs)) for _ in range(_READERS)]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
@@ -128,7 +155,30 @@ class NamespaceWatch:
                 if kind == "DELETED":
                     self._gone(raw["metadata"]["name"])
                 else:
-                    self._deliver(raw)
+                    self._changed(raw)
+
+    async def _observe(self, jobs: AsyncJobsClient) -> None:
+        """Look after all active jobs now and then; where the connection broke meanwhile, go on where it was."""
+        loop = asyncio.get_running_loop()
+        self._next_look = self._next_look or loop.time() + observer.EVERY_SECONDS
+        while True:
+            await asyncio.sleep(self._next_look - loop.time())
+            self._next_look = loop.time() + observer.EVERY_SECONDS
+            if self.observer is not None:
+                for question in list(self.observer.questions()):
+                    for finding in self.observer.judge(question, await self.ask(question), self.mailboxes):
+                        await self._end_job(jobs, finding)
+            self._end_if_idle()
+
+    async def _end_job(self, jobs: AsyncJobsClient, finding: observer.Finding) -> None:
+        """Cancel a job for a task that has ended; what fails now is tried at the next look."""
+        try:
+            done = await jobs.cancel(finding.name, finding.holder_id, finding.cause, _CANCEL_SECONDS)
+        except ResourceError as error:
+            log.warning("DurableJob %s could not be asked to end (%s): %s", finding.name, finding.cause, error)
+            return
+        if done:
+            log.info("DurableJob %s: its task has ended; asked to end, cause %s", finding.name, finding.cause)
 
     async def _read_fresh(self, jobs: AsyncJobsClient) -> None:
         while True:
@@ -144,6 +194,11 @@ class NamespaceWatch:
                 self._gone(name)
             else:
                 self._deliver(raw)
+
+    def _changed(self, raw: dict[str, Any]) -> None:
+        if self.observer is not None:
+            self.observer.note(raw)
+        self._deliver(raw)
 
     def _deliver(self, raw: dict[str, Any]) -> None:
         meta = raw["metadata"]
@@ -166,6 +221,8 @@ class NamespaceWatch:
 
     def _gone(self, name: str) -> None:
         self._seen.pop(name, None)
+        if self.observer is not None:
+            self.observer.forget(name)
         for box in self.mailboxes.get(name, ()):
             box.put_nowait(None)
 
@@ -177,16 +234,19 @@ _ending: set[asyncio.Task[None]] = set()
 
 
 @asynccontextmanager
-async def watching(conn_id: str, namespace: str, name: str, connect: Connect) -> AsyncIterator[Mailbox]:
+async def watching(conn_id: str, namespace: str, name: str, connect: Connect, ask: Ask) -> AsyncIterator[Mailbox]:
     """A mailbox with a job's changes, from the process's one watch of its namespace."""
     key = (id(asyncio.get_running_loop()), conn_id, namespace)
+
+    def ended(watch: NamespaceWatch) -> None:
+        if _watches.get(key) is watch:
+            del _watches[key]
+
     watch = _watches.get(key)
     if watch is None:
-        watch = _watches[key] = NamespaceWatch(connect, f"{conn_id}/{namespace}")
+        watch = _watches[key] = NamespaceWatch(connect, ask, f"{conn_id}/{namespace}", ended)
     mailbox = watch.subscribe(name)
     try:
         yield mailbox
     finally:
         watch.unsubscribe(name, mailbox)
-        if not watch.subscribers and _watches.get(key) is watch:
-            del _watches[key]

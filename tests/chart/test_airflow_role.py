@@ -38,7 +38,7 @@ def body(name: str) -> dict[str, Any]:
 async def _watched(kubeconfig: str, name: str) -> str:
     """The name that the triggerer's watch tells of first, listed and then changed."""
     async with await async_config.new_client_from_config(kubeconfig) as api:
-        jobs = AsyncJobsClient(api, NAMESPACE)
+        jobs = AsyncJobsClient(api, NAMESPACE, "tests")
         version = [version async for version, _ in jobs.pages()][-1]
         raw = await jobs.get(name)
         assert raw is not None

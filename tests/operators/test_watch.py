@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from durablejob_airflow import watch
+from durablejob_airflow import observer, watch
 from durablejob_airflow.resource import Backoff, Expired, Refused, Unavailable
+from tests.operators.test_observer import a_job
 
 MARK: contextvars.ContextVar[str] = contextvars.ContextVar("mark", default="empty")
 
@@ -26,6 +27,10 @@ class Server:
         self.lists = self.reads = self.connections = 0
         self.away: Exception | None = None
         self.marks: set[str] = set()
+        self.deployment = "tests"
+        self.states: object = None
+        self.asked: list[observer.Question] = []
+        self.cancelled: list[tuple[str, str, str]] = []
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[Server]:
@@ -33,13 +38,25 @@ class Server:
         self.marks.add(MARK.get())
         yield self
 
-    def put(self, name: str, state: str = "Running", told: bool = True) -> None:
+    def put(self, name: str, state: str = "Running", told: bool = True, **more: Any) -> None:
         """Change a job; not told: the event is lost."""
         self.version += 1
         meta = {"name": name, "namespace": "ns", "uid": f"uid-{name}", "resourceVersion": str(self.version)}
         self.jobs[name] = {"metadata": meta, "spec": {"attempt": 1}, "status": {"state": state}}
+        self.jobs[name]["metadata"] |= more.get("metadata", {})
+        self.jobs[name]["spec"] |= more.get("spec", {})
         if told:
             self.tell("MODIFIED", self.jobs[name])
+
+    async def ask(self, question: observer.Question) -> object:
+        self.asked.append(question)
+        return self.states
+
+    async def cancel(self, name: str, holder_id: str, cause: str, seconds: float) -> bool:
+        if self.away:
+            raise self.away
+        self.cancelled.append((name, holder_id, cause))
+        return True
 
     def remove(self, name: str, told: bool = True) -> None:
         job = self.jobs.pop(name)
@@ -88,7 +105,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Server:
 
 
 def watching(server: Server, name: str, namespace: str = "ns") -> Any:
-    return watch.watching("conn", namespace, name, server.connect)
+    return watch.watching("conn", namespace, name, server.connect, server.ask)
 
 
 async def soon(mailbox: watch.Mailbox) -> Any:
@@ -197,3 +214,84 @@ async def test_a_later_subscriber_of_the_same_job_gets_it_too(server):
         await soon(first)
         async with watching(server, "a") as second:
             assert (await soon(second)).state == "Running"
+
+
+def put(server: Server, job: dict[str, Any], **spec: Any) -> str:
+    """A job of an Airflow, as the observer knows it."""
+    name: str = job["metadata"]["name"]
+    server.put(name, metadata=job["metadata"], spec=job["spec"] | spec)
+    return name
+
+
+@pytest.fixture
+def _often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(observer, "EVERY_SECONDS", 0.02)
+
+
+@pytest.mark.usefixtures("_often")
+async def test_a_job_without_a_trigger_whose_task_has_failed_is_cancelled(server):
+    marked = put(server, a_job())
+    server.states = {"run": {"task": "failed"}}
+    async with watching(server, "another") as mailbox:
+        await soon(mailbox)
+        await until(lambda: server.cancelled)
+    assert server.cancelled[0] == (marked, "ti-1", "MarkedFailed")
+    assert len(server.asked) >= 2
+    put(server, a_job(), cancel={"attempt": 1})  # else the watch goes on
+    await until(lambda: not watch._watches)
+
+
+@pytest.mark.usefixtures("_often")
+async def test_the_watch_goes_on_while_there_are_jobs_to_look_after(server):
+    marked = put(server, a_job())
+    server.states = {"run": {"task": "up_for_retry"}}
+    async with watching(server, marked) as mailbox:
+        await soon(mailbox)
+        await until(lambda: server.watchers)
+    asked = len(server.asked)
+    await until(lambda: len(server.asked) > asked + 2)
+    assert server.cancelled == []
+    server.states = {"run": {"task": "failed"}}
+    await until(lambda: server.cancelled)
+    server.remove(marked)
+    await until(lambda: not watch._watches)
+    await until(lambda: not server.watchers)
+
+
+@pytest.mark.usefixtures("_often")
+@pytest.mark.parametrize("error", [Refused(403, "no watch"), RuntimeError("no such connection")])
+async def test_a_watch_that_is_refused_and_that_nobody_waits_for_ends(server, error):
+    marked = put(server, a_job())
+    async with watching(server, marked) as mailbox:
+        await soon(mailbox)
+        await until(lambda: server.watchers)
+    server.break_with(error)
+    await until(lambda: not watch._watches)
+
+
+@pytest.mark.usefixtures("_often")
+async def test_a_cancel_that_cannot_be_written_is_tried_at_the_next_look(server):
+    put(server, a_job())
+    server.states = {"run": {"task": "success"}}
+    async with watching(server, "another") as mailbox:
+        await soon(mailbox)
+        await until(lambda: server.watchers)
+        server.away = Unavailable("away")
+        await until(lambda: len(server.asked) > 3)
+        assert server.cancelled == []
+        server.away = None
+        await until(lambda: server.cancelled)
+        server.remove(next(iter(server.jobs)))
+
+
+async def test_looks_are_not_put_off_by_a_connection_that_breaks_often(server, monkeypatch):
+    monkeypatch.setattr(observer, "EVERY_SECONDS", 0.3)
+    put(server, a_job())
+    server.states = {"run": {"task": "running"}}
+    async with watching(server, "another") as mailbox:
+        await soon(mailbox)
+        for _ in range(8):
+            await asyncio.sleep(0.1)
+            server.break_with(Unavailable("reset"))
+        await until(lambda: len(server.asked) >= 2)
+        server.remove(next(iter(server.jobs)))
