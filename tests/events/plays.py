@@ -175,6 +175,17 @@ def clear_while_waiting(run: Run) -> None:
     run.end("success", "failed")
 
 
+def clear_with_upstream(run: Run) -> None:
+    """Cleared with the task before it, which takes long: the cleared task has no state meanwhile, and no process."""
+    run.begin()
+    run.tell("slow")
+    run.af.clear(run.dag, run.id, task_ids=["before", TASK])
+    run.until(lambda: run.side.programs(run) == ["Cancelled"], "the program is cancelled before the task's next try")
+    run.tell("go")
+    run.running(2)
+    run.end("success", "failed")
+
+
 def clear_up_for_retry(run: Run) -> None:
     """The first try is killed, its job runs on, and the retry is an hour away."""
     run.begin()

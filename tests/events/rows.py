@@ -211,6 +211,13 @@ def _clears() -> Iterator[Row]:
     yield again("cleared while running, LocalExecutor", play=plays.clear_while_waiting, modes=POLLING)
     yield again("cleared while deferred", play=plays.clear_while_waiting, modes=DEFERRED)
     yield again(
+        "cleared while deferred, with an upstream task that takes long",
+        required="the observer cancels at once, attempt+1",
+        play=plays.clear_with_upstream,
+        variant="upstream",
+        modes=DEFERRED,
+    )
+    yield again(
         "cleared while up_for_retry, its job running", play=plays.clear_up_for_retry, variant="patient", modes=POLLING
     )
     yield again("cleared while scheduled, its job running", play=plays.clear_scheduled, variant="pooled", modes=POLLING)

@@ -44,6 +44,12 @@ def stop_when_told(**context: Any) -> None:
     raise AirflowFailException("told to")
 
 
+def held_back(**context: Any) -> None:
+    """Go on at once, unless the test has said that this is to take long; then until it says go."""
+    while mark_of(context["run_id"], "slow").exists() and not mark_of(context["run_id"], "go").exists():
+        time.sleep(0.2)
+
+
 def numbers(**context: Any) -> list[str]:
     """As many as the test has written down; at first as many as the run's conf says."""
     mark = mark_of(context["run_id"], "count")
@@ -67,6 +73,8 @@ def dags(mode: str, make: Make) -> dict[str, DAG]:
     with dag("fail_fast", fail_fast=True):
         make(task_id="job", **SOON)
         PythonOperator(task_id="stopper", python_callable=stop_when_told)
+    with dag("upstream"):
+        PythonOperator(task_id="before", python_callable=held_back) >> make(task_id="job", **SOON)
     for variant, more in (("mapped", {}), ("narrow", {"pool": f"gate-narrow-{mode}"})):
         with dag(variant):
             items = PythonOperator(task_id="numbers", python_callable=numbers)
