@@ -69,6 +69,7 @@ class NamespaceWatch:
             self._task = asyncio.get_running_loop().create_task(
                 self._run(), name=f"durablejob-watch {self.label}", context=contextvars.Context()
             )
+            self._task.add_done_callback(lambda _: self.on_end(self))  # also where its loop ends first
         return mailbox
 
     def unsubscribe(self, name: str, mailbox: Mailbox) -> None:

@@ -246,12 +246,12 @@ def _clears() -> Iterator[Row]:
         says="as far as Airflow tells",
     )
     yield Row("the run is deleted and made again under its id", NEXT, plays.recreated, TWICE, tries=1)
+    # Airflow takes the old process's end for the new task's (they have the same try number), which may burn a retry.
     yield Row(
         "the run is deleted while its job runs, and made again under its id",
         NEXT_AFTER_CANCEL,
         plays.recreated_while_running,
         AGAIN,
-        tries=1,
         causes=("User|Cleared",),
     )
 

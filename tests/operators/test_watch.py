@@ -295,3 +295,16 @@ async def test_looks_are_not_put_off_by_a_connection_that_breaks_often(server, m
             server.break_with(Unavailable("reset"))
         await until(lambda: len(server.asked) >= 2)
         server.remove(next(iter(server.jobs)))
+
+
+def test_a_watch_whose_event_loop_has_ended_is_not_met_by_another_loop(server):
+    """Its task has gone with the loop, and a later loop may have the same id."""
+
+    async def leave() -> None:
+        marked = put(server, a_job())
+        async with watching(server, marked) as mailbox:
+            await soon(mailbox)
+        assert watch._watches
+
+    asyncio.run(leave())
+    assert watch._watches == {}
