@@ -122,6 +122,8 @@ class NamespaceWatch:
     async def _list(self, jobs: AsyncJobsClient) -> str:
         """Deliver every subscriber's job; returns the version to watch from."""
         missing = set(self.mailboxes)  # only these can be said to be gone: later ones are read by themselves
+        while not self._fresh.empty():  # and these need no reading of their own
+            self._fresh.get_nowait()
         version, found = "", set()
         if self.observer is None or self.observer.deployment != jobs.deployment:
             self.observer = observer.Observer(jobs.deployment)
@@ -186,11 +188,7 @@ class NamespaceWatch:
             name = await self._fresh.get()
             if name not in self.mailboxes:
                 continue
-            try:
-                raw = await jobs.get(name)
-            except ResourceError:
-                self._fresh.put_nowait(name)  # after the pause that the failure brings
-                raise
+            raw = await jobs.get(name)  # what fails ends the connection, and the next one begins with a list
             if raw is None:
                 self._gone(name)
             else:

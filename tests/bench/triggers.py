@@ -68,7 +68,10 @@ def in_a_process(cluster: Cluster, count: int, sample: int) -> Figures:
         env = {**os.environ, "AIRFLOW_HOME": home, "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
                "AIRFLOW_CONN_DURABLEJOB_BENCH": connection(cluster, jobs.namespace)}  # fmt: skip
         command = [sys.executable, "-m", "tests.bench.many_triggers", "durablejob_bench", jobs.namespace]
-        process = subprocess.Popen(command, env=env, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        with (Path(home) / "log").open("w") as log:
+            process = subprocess.Popen(
+                command, env=env, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log
+            )
         try:
             return _measured(process, jobs, cluster, sample)
         finally:

@@ -308,3 +308,30 @@ def test_a_watch_whose_event_loop_has_ended_is_not_met_by_another_loop(server):
 
     asyncio.run(leave())
     assert watch._watches == {}
+
+
+async def test_what_a_list_tells_is_not_read_again(server):
+    """A triggerer that starts has thousands of subscribers at once."""
+    for number in range(50):
+        server.put(str(number))
+    async with AsyncExitStack() as stack:
+        boxes = [await stack.enter_async_context(watching(server, str(number))) for number in range(50)]
+        for box in boxes:
+            await soon(box)
+        await until(lambda: server.watchers)
+        assert (server.lists, server.reads) == (1, 0)
+        await soon(await stack.enter_async_context(watching(server, "later")))
+        assert server.reads == 1
+
+
+async def test_a_reading_that_fails_is_made_up_for(server):
+    server.put("a")
+    async with watching(server, "a") as mailbox:
+        await soon(mailbox)
+        await until(lambda: server.watchers)
+        server.put("b")
+        server.away = Unavailable("refused")
+        async with watching(server, "b") as second:
+            await until(lambda: server.reads)
+            server.away = None
+            assert (await soon(second)).state == "Running"
