@@ -8,7 +8,7 @@ from typing import Any
 HEAD = """\
 # What happens to a task and its job on Airflow
 
-Written by `make events PEER=1` from what it has seen; do not edit. Each row was played on a real Airflow (scheduler,
+Written by `make events` (`PEER=1`: beside SparkSubmitOperator) from what it has seen; do not edit. Each row was played on a real Airflow (scheduler,
 triggerer, API server, LocalExecutor, real processes and signals), with heartbeats shortened. The judge is the ledger of
 the system that runs the programs, never Airflow's word: the column *programs* says what became of each program that was
 started, in order. One entry means that it was started once.
@@ -41,6 +41,7 @@ def page(figures: Mapping[str, Any]) -> str:
     """The whole document."""
     played = [row for row in figures["rows"] if row["ours"]]
     asked = [row for row in figures["rows"] if row["peer"]]
+    wide = 5 if asked else 4
     versions = ", ".join(f"{name} {number}" for name, number in figures["versions"].items())
     count = (
         f"Ours: {sum(row['ours']['right'] for row in played)} of {len(played)} as required ({_date(figures['at'])})."
@@ -48,9 +49,11 @@ def page(figures: Mapping[str, Any]) -> str:
     if asked:
         right = sum(row["peer"]["right"] for row in asked)
         count += f" SparkSubmitOperator: {right} of {len(asked)} ({_date(figures['peer_at'])})."
+    else:
+        count += " SparkSubmitOperator was not played yet."
     heads = ("event", "mode", "required", "programs, task (ours)", "programs, task (SparkSubmitOperator)")
     lines = [heads, ("---",) * len(heads), *(_row(row) for row in figures["rows"])]
-    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    table = "\n".join("| " + " | ".join(line[:wide]) + " |" for line in lines)
     return f"{HEAD}\n{count} Bold: not as required. Versions: {versions}.\n\n{table}\n"
 
 
