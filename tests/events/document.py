@@ -8,10 +8,10 @@ from typing import Any
 HEAD = """\
 # What happens to a task and its job on Airflow
 
-Written by `make events` (`PEER=1`: beside SparkSubmitOperator) from what it has seen; do not edit. Each row was played on a real Airflow (scheduler,
-triggerer, API server, LocalExecutor, real processes and signals), with heartbeats shortened. The judge is the ledger of
-the system that runs the programs, never Airflow's word: the column *programs* says what became of each program that was
-started, in order. One entry means that it was started once.
+Written by `make events` (`PEER=1`: beside SparkSubmitOperator) from what it has seen; do not edit. Each row was played
+on a real Airflow (scheduler, triggerer, API server, LocalExecutor, real processes and signals), with heartbeats
+shortened. The judge is the ledger of the system that runs the programs, never Airflow's word: the column *programs*
+says what became of each program that was started, in order. One entry means that it was started once.
 
 *deferred* is `deferrable=True` (our default), *polling* is `deferrable=False`. For our operators the programs are
 scripted; for `SparkSubmitOperator` (`durable=True`, cluster mode, Spark's REST API) they are drivers on a real Spark
