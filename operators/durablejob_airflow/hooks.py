@@ -24,6 +24,7 @@ class DurableJobHook(KubernetesHook):
       Airflows with the same id in one namespace would take each other's jobs for their own.
     - ``namespace``: namespace of the jobs, ``default`` if unset.
     - ``backend``: where jobs run that name no backend, as ``[Kind/]name[:Type]``.
+    - ``spark_home``: where Spark lies in the cluster, as a URI: what ``${SPARK_HOME}`` in the names of files means.
     - ``resource_url``: page of a job in a dashboard, with ``{namespace}`` and ``{name}`` in it.
 
     :param durablejob_conn_id: the connection's id
@@ -72,6 +73,11 @@ class DurableJobHook(KubernetesHook):
     def namespace(self) -> str:
         """Namespace of the jobs."""
         return str(self._field("namespace") or self.DEFAULT_NAMESPACE)
+
+    @property
+    def spark_home(self) -> str | None:
+        """Where Spark lies in the cluster, as a URI; None if the connection does not say."""
+        return self._field("spark_home") or None
 
     def jobs(self, namespace: str | None = None) -> JobsClient:
         """The jobs of a namespace, by default the connection's."""

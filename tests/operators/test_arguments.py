@@ -12,22 +12,9 @@ import pytest
 import durablejob_airflow.example_dags
 from durablejob_airflow.compat import require_airflow
 from durablejob_airflow.operators import DurableJobOperator, DurableSparkSubmitOperator, DurableYarnOperator
-from durablejob_airflow.operators.spark import REFUSED
 from durablejob_airflow.payload import build_spec
 
 SPARK: dict[str, Any] = {"task_id": "t", "application": "local:///a.py", "retries": 1}
-
-
-@pytest.mark.parametrize("argument", sorted(REFUSED))
-def test_an_argument_without_a_meaning_is_refused_with_its_alternative(argument):
-    with pytest.raises(ValueError, match=argument) as refusal:
-        DurableSparkSubmitOperator(**SPARK, **{argument: "x"})
-    assert REFUSED[argument][1] in str(refusal.value)
-
-
-def test_values_that_say_nothing_are_taken():
-    silent = {name: (values[0] if values else None) for name, (values, _) in REFUSED.items()}
-    DurableSparkSubmitOperator(**SPARK, **silent)
 
 
 def test_a_dag_moves_over_by_import_and_connection():

@@ -12,6 +12,7 @@ from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, TriggerFailureReason
 from airflow.sdk.exceptions import (
     AirflowException,
     AirflowFailException,
+    AirflowSkipException,
     AirflowTaskTimeout,
     TaskDeferralTimeout,
 )
@@ -120,6 +121,10 @@ class DurableOperator(BaseOperator):
     def work(self) -> Mapping[str, Any]:
         """The work as part of a DurableJob's spec, for instance ``{"spark": {…}}``; after rendering."""
         raise NotImplementedError
+
+    def is_skip(self, job: JobView) -> bool:
+        """Whether this end makes the task skipped; never, unless a subclass says so."""
+        return False
 
     @cached_property
     def hook(self) -> DurableJobHook:
@@ -235,6 +240,8 @@ class DurableOperator(BaseOperator):
         job_holder.tell(job)
         if job.ended == "Succeeded":
             return job_holder.take_result(job)
+        if self.is_skip(job):
+            raise AirflowSkipException(story.headline(job))
         if job.ended == "Lost" and self.on_lost != "resubmit":
             raise AirflowFailException(story.lost_text(job))
         if story.is_final(job):
