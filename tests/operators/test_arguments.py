@@ -163,3 +163,13 @@ def test_a_yarn_applications_arguments_become_its_spec():
 def test_a_yarn_application_needs_no_more_than_its_command():
     spec = build_spec(DurableYarnOperator(task_id="t", retries=1, command="run").work(), {"name": "y", "type": "Yarn"})
     assert (spec.yarn.max_attempts, spec.yarn.resource.memory_mb) == (1, 1024)
+
+
+def test_parsing_a_dag_loads_no_kubernetes_client():
+    """It takes a second each time."""
+    code = (
+        "import sys, durablejob_airflow.operators, durablejob_airflow.sensors, durablejob_airflow.decorators;"
+        "print([name for name in ('kubernetes', 'kubernetes_asyncio', 'pandas', 'pyspark') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1:] == ["[]"], done.stdout + done.stderr
