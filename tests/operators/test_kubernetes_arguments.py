@@ -7,12 +7,15 @@ from typing import Any
 import pytest
 import yaml
 from airflow.providers.cncf.kubernetes.secret import Secret
+from kubernetes import config
+from kubernetes.client import BatchV1Api
 from kubernetes.client import models as k8s
 
 from durablejob_airflow.kubernetes_payload import ARGUMENTS, job_spec, namespace_of
 from durablejob_airflow.operators import DurableKubernetesJobOperator
 from durablejob_airflow.payload import WrongArguments, build_spec
 from durablejob_airflow.view import JobView
+from tests.testbed.kube import Cluster
 
 Json = dict[str, Any]
 POD = {"metadata": {"labels": {"from": "pod"}}, "spec": {"containers": [{"name": "main", "env": [{"name": "P"}]}]}}
@@ -42,7 +45,7 @@ SETTINGS: Json = {
     "image": "i",
     "image_pull_policy": "Always",
     "image_pull_secrets": "a, b",
-    "init_containers": [k8s.V1Container(name="first")],
+    "init_containers": [k8s.V1Container(name="first", image="i")],
     "labels": {"a": None},
     "node_selector": {"a": "b"},
     "parallelism": 2,
@@ -86,6 +89,38 @@ def test_each_argument_changes_the_job(name, templates):
     value = {**SETTINGS, **templates}[name]
     assert operator(**{name: value}).work() != operator().work()
     build_spec(operator(**{name: value}).work(), {"name": "here", "type": "Kubernetes"})
+
+
+ALSO: Json = {
+    "dnspolicy": {"dns_config": SETTINGS["dns_config"]},
+    "volume_mounts": {"volumes": SETTINGS["volumes"]},
+    "completions": {"completion_mode": "Indexed"},
+    "completion_mode": {"completions": 2},
+    "full_pod_spec": {"image": "i"},
+    "job_template_file": {"completions": 2},
+}
+"""What an argument cannot do without."""
+CLASSES = """
+{apiVersion: scheduling.k8s.io/v1, kind: PriorityClass, metadata: {name: p}, value: 1}
+---
+{apiVersion: node.k8s.io/v1, kind: RuntimeClass, metadata: {name: r}, handler: r}
+"""
+
+
+@pytest.fixture(scope="module")
+def batch(crds: Cluster) -> BatchV1Api:
+    """The real API server's Jobs, with the classes that the settings name."""
+    crds.kubectl("apply", "-f", "-", input=CLASSES)
+    return BatchV1Api(config.new_client_from_config(str(crds.kubeconfig)))
+
+
+@pytest.mark.parametrize("name", sorted(ARGUMENTS))
+def test_the_api_server_knows_each_field_that_an_argument_becomes(name, templates, batch: BatchV1Api):
+    given = {"image": "i", **ALSO.get(name, {}), name: {**SETTINGS, **templates}[name]}
+    spec = job_spec(given)
+    spec["template"]["spec"]["restartPolicy"] = "Never"  # as the controller does
+    body = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j"}, "spec": spec}
+    batch.create_namespaced_job("default", body, dry_run="All", field_validation="Strict")
 
 
 def test_the_same_arguments_give_the_same_job():

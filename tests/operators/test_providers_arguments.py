@@ -58,7 +58,7 @@ def test_a_refused_argument_is_told_with_its_alternative(ours, least, name, refu
 
 @pytest.mark.parametrize(("ours", "least", "name", "refusal"), REFUSALS)
 def test_a_value_that_asks_for_nothing_is_taken(ours, least, name, refusal):
-    for value in (None, *refusal.silent):
+    for value in (None, *refusal.silent, *([] if refusal.passed_on else [""])):
         ours(**least, **{name: value})
 
 

@@ -12,7 +12,7 @@ class Refusal(NamedTuple):
     instead: str
     """What to do, as the end of the sentence ``<operator> does not take <argument>: …``."""
     silent: tuple[object, ...] = ()
-    """Values (besides None) that ask for nothing which does not happen anyway."""
+    """Values (besides None and an empty text) that ask for nothing which does not happen anyway."""
     passed_on: bool = False
     """Every operator has it: a silent value is left to Airflow, and ``default_args`` do not count."""
 
@@ -41,4 +41,6 @@ def take_out(operator: str, refusals: Refusals, kwargs: dict[str, Any]) -> None:
 
 
 def _is_silent(value: object, refusal: Refusal) -> bool:
-    return value is None or any(type(value) is type(empty) and value == empty for empty in refusal.silent)
+    return (
+        value is None or value == "" or any(type(value) is type(empty) and value == empty for empty in refusal.silent)
+    )
