@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -196,6 +197,32 @@ def test_a_sensor_waits_for_the_job_of_another_task_and_returns_the_same(runs: R
     assert runs.airflow.xcom(dag, run, "wait") == runs.airflow.xcom(dag, run, "run")
 
 
+def test_a_sensor_is_deferred_until_the_job_of_somebody_else_is_there_and_has_ended(runs: Runs) -> None:
+    dag, name = "waits_for_theirs", f"theirs-{uuid.uuid4().hex[:6]}"
+    runs.airflow.wait_dag(dag)
+    run = runs.airflow.trigger(dag, conf={"name": name})
+    runs.airflow.wait_state(dag, run, "wait", "deferred")
+    pod = {"spec": {"containers": [{"name": "main", "image": "etl:1"}]}}
+    ref = {"name": "here", "type": "Kubernetes"}
+    runs.desk.submit({"backendRef": ref, "kubernetesJob": {"template": {"template": pod}}}, name)
+    assert runs.end(dag, run, "wait") == "success"
+    job = runs.desk.get(name)
+    assert runs.airflow.xcom(dag, run, "wait")["externalId"] == job["status"]["externalID"]
+    assert not {"holder", "cancel"} & set(job["spec"])
+    log = runs.log(dag, run, "wait")
+    assert f"There is no DurableJob default/{name} yet" in log
+    assert f"DurableJob default/{name}, attempt 1: Succeeded" in log
+
+
+def test_a_function_gives_a_spark_application_its_arguments(runs: Runs, standalone: Standalone) -> None:
+    run = runs.start("spark_function")
+    assert runs.end("spark_function", run, "estimate", 300) == "success", runs.log("spark_function", run, "estimate")
+    (job,) = runs.jobs("spark_function", run, "estimate")
+    assert job["spec"]["spark"]["arguments"] == ["3"]
+    (folder,) = [found for found in standalone.driver_dirs() if found.name == job["status"]["externalID"]]
+    assert "Pi is roughly 3.1" in (folder / "stdout").read_text()
+
+
 def test_the_form_of_the_connection_is_ours(runs: Runs) -> None:
     headers = {"Authorization": f"Bearer {runs.airflow.token()}"}
     answer = httpx.get(f"{runs.airflow.url}/ui/connections/hook_meta", headers=headers, timeout=60, trust_env=False)
@@ -208,7 +235,7 @@ def test_the_form_of_the_connection_is_ours(runs: Runs) -> None:
     [
         ({}, True, "JobBackend spark is Ready"),
         ({"deployment_id": ""}, False, "set the field 'Deployment id'"),
-        ({"backend": "JobBackend/nowhere:Yarn"}, False, "nowhere is not Ready"),
+        ({"backend": "JobBackend/nowhere:Yarn"}, False, "there is no JobBackend 'nowhere'"),
     ],
 )
 def test_the_test_button_says_what_works_and_what_does_not(

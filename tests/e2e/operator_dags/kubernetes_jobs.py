@@ -9,6 +9,7 @@ from airflow.sdk import DAG, task
 from kubernetes.client import models as k8s
 
 from durablejob_airflow.operators import DurableKubernetesJobOperator
+from durablejob_airflow.sensors import DurableJobSensor
 
 END, SECONDS = "durablejob.io/test-end", "durablejob.io/test-seconds"
 COMMON: dict[str, Any] = {
@@ -42,3 +43,6 @@ with DAG("kubernetes_mapped", schedule=None):
         return ["--table", table]
 
     load.expand(table=["sales", "stock"])
+
+with DAG("waits_for_theirs", schedule=None):
+    DurableJobSensor(task_id="wait", name="{{ dag_run.conf['name'] }}", timeout=300)
