@@ -108,9 +108,10 @@ class DurableJobHook(KubernetesHook):
             found = jobs.backend(kind, choice.name)
             if found is not None:
                 return {"kind": kind, "name": choice.name, "type": choice.type or type_of_backend(found)}
+        other = "" if choice.kind else f", or give kind and type: 'ClusterJobBackend/{choice.name}:SparkStandalone'"
         raise WrongArguments(
             f"backend: there is no {choice.kind or 'JobBackend or ClusterJobBackend'} {choice.name!r} for namespace "
-            f"{jobs.namespace!r}; create it, or give kind and type: 'ClusterJobBackend/{choice.name}:SparkStandalone'"
+            f"{jobs.namespace!r}; create it{other}"
         )
 
     def test_connection(self) -> tuple[bool, str]:
