@@ -9,11 +9,11 @@ export UV_COMPILE_BYTECODE := 1
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-node demo test lint generate format explore crash crash-double faults seeded bad events report bench clean
+.PHONY: help setup setup-node demo test lint generate format explore crash crash-double faults seeded bad events airflow-install-check report bench clean
 
 help: ## show this
 	@echo "durablejob: Airflow tasks whose external jobs survive anything"; echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-21s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## make the virtual environment with everything that tests and demo need
 
@@ -40,7 +40,7 @@ test: setup ## all tests, on a real API server, Spark, YARN and Airflow
 lint: setup ## ruff, mypy, the layers, generated files, the chart (builds helm, the first time)
 	@echo "== ruff";            $(RUN) -m ruff check --quiet .
 	@echo "== format";          $(RUN) -m ruff format --check --quiet .
-	@echo "== mypy";            $(RUN) -m mypy --no-error-summary && $(RUN) -m mypy --no-error-summary tests/testbed tests/demo tests/bench tests/e2e tests/crash tests/faults tests/seeded tests/bad tests/events tests/report.py tests/node tests/chart charts/generate.py charts/durablejob/files/check.py
+	@echo "== mypy";            $(RUN) -m mypy --no-error-summary && $(RUN) -m mypy --no-error-summary tests/testbed tests/demo tests/bench tests/e2e tests/crash tests/faults tests/seeded tests/bad tests/events tests/report.py tests/airflow_install.py tests/node tests/chart charts/generate.py charts/durablejob/files/check.py
 	@echo "== layers";          $(VENV)/bin/lint-imports --no-logo
 	@echo "== generated files"; $(RUN) -m durablejob_api.crdgen --check
 	@$(RUN) controller/gate/build.py --check
@@ -84,6 +84,9 @@ events: setup ## what happens to a task and its job on a real Airflow, event by 
 	@$(RUN) -m tests.testbed build kube
 	@$(if $(PEER),$(VENV)/bin/uv pip install --quiet --python $(RUN) --editable '.[controller,airflow,test,peer]')
 	@$(RUN) -m tests.events --json build/results/events.json $(if $(PEER),--peer) --only "$(ONLY)"
+
+airflow-install-check: setup ## install into a plain Airflow 3.3.2, in a fresh environment: no version that it had changes (minutes)
+	@$(RUN) -m tests.airflow_install --json build/results/airflow-install.json
 
 report: setup ## write the figures of build/results into docs/reliability.md
 	@$(RUN) -m tests.report

@@ -48,6 +48,8 @@ class JobHolder:
     policy: Policy = field(default_factory=Policy)
     labels: Mapping[str, str] = field(default_factory=dict)
     told: JobView | None = None
+    brought: Verb | None = None
+    """How this try came to hold its attempt: CREATE, TAKE_OVER or RAISE; None if it did already."""
     _record: Record | None = None
     _why: str = ""
 
@@ -124,6 +126,8 @@ class JobHolder:
         if decision.why != self._why:
             self._why = decision.why
             self.log.info("DurableJob %s: %s. Now: %s", self.identity.name, decision.why, decision.verb.value)
+        if decision.verb in (Verb.CREATE, Verb.TAKE_OVER, Verb.RAISE):
+            self.brought = decision.verb
         if decision.verb is Verb.CREATE:
             self._create()
         elif raw is None or job is None:

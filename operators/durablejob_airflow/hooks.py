@@ -24,6 +24,7 @@ class DurableJobHook(KubernetesHook):
       Airflows with the same id in one namespace would take each other's jobs for their own.
     - ``namespace``: namespace of the jobs, ``default`` if unset.
     - ``backend``: where jobs run that name no backend, as ``[Kind/]name[:Type]``.
+    - ``spark_home``: where Spark lies in the cluster, as a URI: what ``${SPARK_HOME}`` in the names of files means.
     - ``resource_url``: page of a job in a dashboard, with ``{namespace}`` and ``{name}`` in it.
 
     :param durablejob_conn_id: the connection's id
@@ -73,6 +74,11 @@ class DurableJobHook(KubernetesHook):
         """Namespace of the jobs."""
         return str(self._field("namespace") or self.DEFAULT_NAMESPACE)
 
+    @property
+    def spark_home(self) -> str | None:
+        """Where Spark lies in the cluster, as a URI; None if the connection does not say."""
+        return self._field("spark_home") or None
+
     def jobs(self, namespace: str | None = None) -> JobsClient:
         """The jobs of a namespace, by default the connection's."""
         return JobsClient(self.api_client, namespace or self.namespace)
@@ -102,9 +108,10 @@ class DurableJobHook(KubernetesHook):
             found = jobs.backend(kind, choice.name)
             if found is not None:
                 return {"kind": kind, "name": choice.name, "type": choice.type or type_of_backend(found)}
+        other = "" if choice.kind else f", or give kind and type: 'ClusterJobBackend/{choice.name}:SparkStandalone'"
         raise WrongArguments(
             f"backend: there is no {choice.kind or 'JobBackend or ClusterJobBackend'} {choice.name!r} for namespace "
-            f"{jobs.namespace!r}; create it, or give kind and type: 'ClusterJobBackend/{choice.name}:SparkStandalone'"
+            f"{jobs.namespace!r}; create it{other}"
         )
 
     def test_connection(self) -> tuple[bool, str]:

@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import importlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -80,52 +80,26 @@ async def answer(question: Question) -> object:
     )
 
 
-class DurableJobTrigger(BaseTrigger):
-    """Fires once, when the attempt it waits for has ended.
+class WatchingTrigger(BaseTrigger):
+    """Watches one DurableJob until ``ending`` says that there is nothing more to wait for, and fires once.
 
     The event says only that: ``{"namespace", "name", "attempt", "state"}``; the task reads the rest from
-    the job. State is the outcome, or ``Gone`` (the job was deleted), or ``Superseded`` (a later attempt
-    was started). All triggers of a process share one watch per connection and namespace.
+    the job. All triggers of a process share one watch per connection and namespace.
 
     :param durablejob_conn_id: connection of type ``durablejob``
     :param namespace: the job's namespace
     :param name: the job's name
-    :param uid: the job's uid; another job of that name is not waited for
-    :param attempt: the attempt to wait for
-    :param holder_id: id of the task instance; its cancel counts only while it holds the job
     """
 
-    def __init__(
-        self,
-        *,
-        namespace: str,
-        name: str,
-        uid: str,
-        attempt: int,
-        holder_id: str,
-        durablejob_conn_id: str = DEFAULT_CONN_ID,
-    ) -> None:
+    def __init__(self, *, durablejob_conn_id: str, namespace: str, name: str) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.durablejob_conn_id = durablejob_conn_id
         self.namespace = namespace
         self.name = name
-        self.uid = uid
-        self.attempt = attempt
-        self.holder_id = holder_id
-
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """What makes an equal trigger in another process."""
-        fields = ("durablejob_conn_id", "namespace", "name", "uid", "attempt", "holder_id")
-        path = f"{DurableJobTrigger.__module__}.{DurableJobTrigger.__qualname__}"
-        return path, {field: getattr(self, field) for field in fields}
 
     def ending(self, job: JobView | None) -> str | None:
         """The event's state if there is nothing more to wait for."""
-        if job is None or job.uid != self.uid:
-            return "Gone"
-        if job.attempt != self.attempt:
-            return "Superseded"
-        return job.ended
+        raise NotImplementedError
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Tell each transition in the task's log, and fire at the end."""
@@ -148,7 +122,8 @@ class DurableJobTrigger(BaseTrigger):
                     break
         await asyncio.sleep(begun + SETTLE_SECONDS - asyncio.get_running_loop().time())
         await self._until_deferred()
-        event = {"namespace": self.namespace, "name": self.name, "attempt": self.attempt, "state": state}
+        attempt = told.attempt if told else None
+        event = {"namespace": self.namespace, "name": self.name, "attempt": attempt, "state": state}
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
     async def _show_link(self, url: str) -> None:
@@ -179,6 +154,49 @@ class DurableJobTrigger(BaseTrigger):
             if not seen.known or seen.state == "deferred":
                 return
             await asyncio.sleep(ASK_AGAIN_SECONDS)
+
+
+class DurableJobTrigger(WatchingTrigger):
+    """Fires once, when the attempt it waits for has ended.
+
+    State is the outcome, or ``Gone`` (the job was deleted), or ``Superseded`` (a later attempt was started).
+
+    :param durablejob_conn_id: connection of type ``durablejob``
+    :param namespace: the job's namespace
+    :param name: the job's name
+    :param uid: the job's uid; another job of that name is not waited for
+    :param attempt: the attempt to wait for
+    :param holder_id: id of the task instance; its cancel counts only while it holds the job
+    """
+
+    def __init__(
+        self,
+        *,
+        namespace: str,
+        name: str,
+        uid: str,
+        attempt: int,
+        holder_id: str,
+        durablejob_conn_id: str = DEFAULT_CONN_ID,
+    ) -> None:
+        super().__init__(durablejob_conn_id=durablejob_conn_id, namespace=namespace, name=name)
+        self.uid = uid
+        self.attempt = attempt
+        self.holder_id = holder_id
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """What makes an equal trigger in another process."""
+        fields = ("durablejob_conn_id", "namespace", "name", "uid", "attempt", "holder_id")
+        path = f"{DurableJobTrigger.__module__}.{DurableJobTrigger.__qualname__}"
+        return path, {field: getattr(self, field) for field in fields}
+
+    def ending(self, job: JobView | None) -> str | None:
+        """The event's state if there is nothing more to wait for."""
+        if job is None or job.uid != self.uid:
+            return "Gone"
+        if job.attempt != self.attempt:
+            return "Superseded"
+        return job.ended
 
     async def on_kill(self) -> None:
         """Perhaps a person ended the task: find out, and cancel the job only then.
@@ -214,3 +232,31 @@ async def _cancel_if_wished(trigger: DurableJobTrigger, ti: Any) -> None:
         log.warning("DurableJob %s could not be asked to end (%s): %s", trigger.name, verdict.cause, error)
     else:
         log.info("DurableJob %s: %s, cause %s", trigger.name, "asked to end" if done else "not ours", verdict.cause)
+
+
+class DurableJobStateTrigger(WatchingTrigger):
+    """Fires once, when the current attempt of a job has ended in one of some states, whoever holds the job.
+
+    A job that is not there yet, or no more, is waited for.
+
+    :param durablejob_conn_id: connection of type ``durablejob``
+    :param namespace: the job's namespace
+    :param name: the job's name
+    :param states: ends to fire for: ``Succeeded``, ``Failed``, ``Cancelled``, ``Lost``
+    """
+
+    def __init__(
+        self, *, namespace: str, name: str, states: Sequence[str], durablejob_conn_id: str = DEFAULT_CONN_ID
+    ) -> None:
+        super().__init__(durablejob_conn_id=durablejob_conn_id, namespace=namespace, name=name)
+        self.states = tuple(states)
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """What makes an equal trigger in another process."""
+        path = f"{DurableJobStateTrigger.__module__}.{DurableJobStateTrigger.__qualname__}"
+        fields = {field: getattr(self, field) for field in ("durablejob_conn_id", "namespace", "name")}
+        return path, fields | {"states": list(self.states)}
+
+    def ending(self, job: JobView | None) -> str | None:
+        """The end of the current attempt, if it is one of the states."""
+        return job.ended if job is not None and job.ended in self.states else None

@@ -12,6 +12,7 @@ from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, TriggerFailureReason
 from airflow.sdk.exceptions import (
     AirflowException,
     AirflowFailException,
+    AirflowSkipException,
     AirflowTaskTimeout,
     TaskDeferralTimeout,
 )
@@ -20,7 +21,7 @@ from pydantic import BaseModel
 from durablejob_airflow import DEFAULT_CONN_ID, airflow_side, cancel, story, wishes
 from durablejob_airflow.contract import CannotRun, Policy, Stale
 from durablejob_airflow.holder import JobHolder
-from durablejob_airflow.identity import OnLost
+from durablejob_airflow.identity import OnLost, Verb
 from durablejob_airflow.links import ExternalJobLink, ResourceLink
 from durablejob_airflow.patience import KillWatch, Patience
 from durablejob_airflow.payload import WrongArguments, build_spec, check_shape, spec_mapping
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 ON_KILL_SECONDS = 4.0
 """The supervisor sends SIGKILL 5 s after SIGTERM."""
+_METRICS = {Verb.CREATE: "created", Verb.TAKE_OVER: "reattached", Verb.RAISE: "next_attempt"}
+"""How a try came to hold its attempt -> name of the metric."""
 
 
 class DurableOperator(BaseOperator):
@@ -121,6 +124,10 @@ class DurableOperator(BaseOperator):
         """The work as part of a DurableJob's spec, for instance ``{"spark": {…}}``; after rendering."""
         raise NotImplementedError
 
+    def is_skip(self, job: JobView) -> bool:
+        """Whether this end makes the task skipped; never, unless a subclass says so."""
+        return False
+
     @cached_property
     def hook(self) -> DurableJobHook:
         """The connection."""
@@ -159,6 +166,8 @@ class DurableOperator(BaseOperator):
         if isinstance(found, dict):
             self.log.info("Returning the result that was recorded")
             return found
+        if job_holder.brought is not None:
+            airflow_side.count(_METRICS[job_holder.brought], context)
         return self._settle(job_holder, found, self.deferrable and not airflow_side.in_test_mode())
 
     def _resume(self, context: Context, may_defer: bool) -> Any:
@@ -235,6 +244,8 @@ class DurableOperator(BaseOperator):
         job_holder.tell(job)
         if job.ended == "Succeeded":
             return job_holder.take_result(job)
+        if self.is_skip(job):
+            raise AirflowSkipException(story.headline(job))
         if job.ended == "Lost" and self.on_lost != "resubmit":
             raise AirflowFailException(story.lost_text(job))
         if story.is_final(job):

@@ -1,0 +1,131 @@
+"""A sensor for a DurableJob that somebody else created: another DAG, another Airflow, a person, GitOps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseSensorOperator, PokeReturnValue
+from airflow.sdk.exceptions import AirflowException, AirflowSkipException
+
+from durablejob_airflow import DEFAULT_CONN_ID, story
+from durablejob_airflow.links import ExternalJobLink, ResourceLink
+from durablejob_airflow.resource import Refused, Unavailable
+from durablejob_airflow.triggers import DurableJobStateTrigger
+from durablejob_airflow.view import JobView, view_of
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from durablejob_airflow.hooks import DurableJobHook
+
+ENDS = ("Succeeded", "Failed", "Cancelled", "Lost")
+
+
+class DurableJobSensor(BaseSensorOperator):
+    """Waits for the end of a DurableJob that it did not create; it never changes or cancels it.
+
+    A job that is not there yet is waited for. What counts is the job's current attempt.
+
+    :param name: the job's name. (templated)
+    :param namespace: its namespace; by default the connection's. (templated)
+    :param durablejob_conn_id: connection of type ``durablejob``
+    :param deferrable: wait in the triggerer, where all sensors and operators share one watch; False pokes
+    :param allowed_states: ends that make the sensor succeed: ``Succeeded`` by default
+    :param failed_states: ends that make it fail: ``Failed``, ``Cancelled`` and ``Lost`` by default. Leave out those
+        after which the job's owner starts a next attempt: then that one is waited for
+
+    All other parameters are those of every sensor; the time limit is ``timeout``.
+    """
+
+    template_fields: Sequence[str] = ("name", "namespace")
+    operator_extra_links = (ExternalJobLink(), ResourceLink())
+    ui_color = "#d9e8f6"
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        namespace: str | None = None,
+        durablejob_conn_id: str = DEFAULT_CONN_ID,
+        deferrable: bool = True,
+        allowed_states: Sequence[str] = ("Succeeded",),
+        failed_states: Sequence[str] = ("Failed", "Cancelled", "Lost"),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.name = name
+        self.namespace = namespace
+        self.durablejob_conn_id = durablejob_conn_id
+        self.deferrable = deferrable
+        self.allowed_states = tuple(allowed_states)
+        self.failed_states = tuple(failed_states)
+        self.tracking_url: str | None = None
+        self.resource_url: str | None = None
+        for state in (*self.allowed_states, *self.failed_states):
+            if state not in ENDS:
+                raise ValueError(f"{state!r} is no end of a DurableJob; it is one of {', '.join(ENDS)}")
+
+    @cached_property
+    def hook(self) -> DurableJobHook:
+        """The connection."""
+        from durablejob_airflow.hooks import DurableJobHook  # takes a second: not when a DAG is parsed
+
+        return DurableJobHook(self.durablejob_conn_id)
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Whether the job has ended as it should; the result is what its operator would return.
+
+        :raises AirflowException: it has ended as it should not, or the API server refuses to tell
+        """
+        namespace = self.namespace or self.hook.namespace
+        self.resource_url = self.hook.resource_url(namespace, self.name)
+        try:
+            raw = self.hook.jobs(namespace).get(self.name)
+        except Unavailable as error:
+            self.log.warning("Kubernetes does not answer: %s", error)
+            return PokeReturnValue(is_done=False)
+        except Refused as error:
+            raise AirflowException(f"Kubernetes refuses (HTTP {error.status}) to {error}{error.hint}") from error
+        if raw is None:
+            self.log.info("There is no DurableJob %s/%s yet", namespace, self.name)
+            return PokeReturnValue(is_done=False)
+        return self._judged(view_of(raw))
+
+    def _judged(self, job: JobView) -> PokeReturnValue:
+        self.log.info("%s", story.headline(job))
+        self.tracking_url = job.tracking_url if job.taken_up else None
+        if job.ended in self.failed_states:
+            raise AirflowSkipException(story.headline(job)) if self.soft_fail else AirflowException(story.headline(job))
+        done = job.ended in self.allowed_states
+        return PokeReturnValue(is_done=done, xcom_value=job.result() if done else None)
+
+    def execute(self, context: Context) -> Any:
+        """Look once; then wait in the triggerer, or poke."""
+        if not self.deferrable:
+            return super().execute(context)
+        return self._look_or_defer(context)
+
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
+        """Go on after the trigger's event; what counts is what the job says by now."""
+        return self._look_or_defer(context)
+
+    def _look_or_defer(self, context: Context) -> Any:
+        found = self.poke(context)
+        if found.is_done:
+            return found.xcom_value
+        begun = context["ti"].start_date or datetime.now(UTC)
+        rest = begun + timedelta(seconds=self.timeout) - datetime.now(UTC)  # counted over deferrals
+        self.defer(
+            trigger=DurableJobStateTrigger(
+                durablejob_conn_id=self.durablejob_conn_id,
+                namespace=self.namespace or self.hook.namespace,
+                name=self.name,
+                states=(*self.allowed_states, *self.failed_states),
+            ),
+            method_name="execute_complete",
+            timeout=max(rest, timedelta(seconds=1)),
+        )
+        return None
