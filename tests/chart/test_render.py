@@ -28,6 +28,7 @@ WRONG = [
         "controller.workers=0": "/controller/workers",
         "controller.pollInterval=0": "/controller/pollInterval",
         "controller.logLevel=verbose": "/controller/logLevel",
+        "controller.highWaterFile=here": "/controller/highWaterFile",
         "leaderElection.leaseDuration=15s": "/leaderElection/leaseDuration",
         "gate.port=99999": "/gate/port",
         "gate.url=gate:9472": "/gate/url",
@@ -81,6 +82,7 @@ def test_by_default_the_controllers_settings_are_its_defaults(helm: Helm, monkey
         lease_name="dj-durablejob",
         identity="pod-1",
         gate_url="http://dj-durablejob-gate.durablejob-system.svc:9472",
+        high_water_file="/tmp/high-water",  # in the pod, where only the container is thrown away
     )
     assert found == expected
 
