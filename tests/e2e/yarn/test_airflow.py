@@ -19,10 +19,10 @@ def test_the_example_runs_a_spark_and_a_generic_application_each_once(
 ) -> None:
     for name, target in (("DailyLoad", "etl.jar"), ("Publish", "publish.jar")):
         stage.cluster.upload(f"/apps/{target}", spark.compile_java([APPS / f"{name}.java"], tmp_path / target))
-    spec = {**stage.spec(), "namespaces": ["default"]}
+    spec = {**stage.spec(), "namespaces": [desk.namespace]}
     spec["defaults"]["sparkConf"]["spark.executor.memory"] = "512m"
     desk.apply({"kind": "ClusterJobBackend", "metadata": {"name": "hadoop"}, "spec": spec})
-    extra = {"deployment_id": "yarn", "namespace": "default", "kube_config_path": str(crds.kubeconfig)}
+    extra = {"deployment_id": "yarn", "namespace": desk.namespace, "kube_config_path": str(crds.kubeconfig)}
     env = {"AIRFLOW_CONN_DURABLEJOB_DEFAULT": json.dumps({"conn_type": "durablejob", "extra": extra})}
     with airflow.running(DAGS, crds, env) as running:
         running.wait_dag(DAG)
