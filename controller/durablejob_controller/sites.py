@@ -240,8 +240,14 @@ class Sites:
         if entry.resource is None or entry.backend is None:
             problem = entry.problem or Why("NotProbed", "it was not looked at yet")
             return NoSite(reasons.backend_not_ready(ref.name, *problem), final=False)
-        why = await self._admission.refusal(entry.resource, entry.backend, job)
-        if job.current is not None and job.current.reservation is not None:
+        reserved = job.current is not None and job.current.reservation is not None
+        try:
+            why = await self._admission.refusal(entry.resource, entry.backend, job)
+        except KubernetesError:
+            if not reserved:
+                raise
+            why = None  # what runs is looked at, closed and killed also while the API server is away
+        if reserved:
             # Admission was asked for before the reservation. What has begun is followed to its end; a changed
             # hash only says that nothing is to be submitted any more.
             return self._site(entry, entry.backend, "" if why else entry.backend.body_hash(job, key))
@@ -269,7 +275,6 @@ class Sites:
             cluster_id=backend.cluster_id,
             traits=backend.traits,
             body_hash=body_hash,
-            incarnation=probe.incarnation if probe else "",
             probed=probe is not None,
             blocked=blocked,
             held=entry.held,

@@ -46,7 +46,7 @@ class ScriptedBackend:
         self.staging: str | None = None
         """Part of what reserve offers."""
         self.put_fault: Exception | None = None
-        """Raised by close and release."""
+        """Raised by kill, close and release."""
         self.fault: Exception | None = None
         """Raised by observe and look_up."""
         self.exact_fault: Exception | None = None
@@ -120,6 +120,8 @@ class ScriptedBackend:
 
     async def kill(self, run: str) -> None:
         self.done.append(f"kill {run}")
+        if self.put_fault is not None:
+            raise self.put_fault
         self.on_kill(run)
 
     async def close(self, job: DurableJob, current: Current, *, seen: str | None = None) -> None:

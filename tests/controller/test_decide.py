@@ -52,7 +52,7 @@ RUNNING, QUEUED, INERT = Phase.RUNNING, Phase.QUEUED, Phase.INERT
 
 def doubtful(seconds: float, *runs: Run, hold: float = 0.0) -> Seen:
     """Submissions have been unclear for so long."""
-    return seen(*runs, hold=hold, doubt="401", tries=9, trying=seconds)
+    return seen(*runs, hold=hold, doubt="401", tries=30, trying=seconds)
 
 
 Row = tuple[DurableJob, Site | NoSite, Seen, str]

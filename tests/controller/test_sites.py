@@ -97,6 +97,20 @@ async def test_an_unknown_namespace_or_a_silent_api_server_decides_nothing() -> 
                 await site(stage, backendRef=CLUSTER_REF)
 
 
+async def test_what_is_reserved_is_looked_after_though_a_silent_api_server_tells_no_labels() -> None:
+    async with staged() as stage:
+        await stage.backend(namespace="", namespaceSelector={"matchLabels": {"team": "a"}})
+        stage.kube.fail("get", NAMESPACES, KubernetesUnavailable("away"), times=9)
+        uid = stage.job(backendRef=CLUSTER_REF)
+        kept = {"backendUID": "b", "backendType": "Plugin", "clusterID": "c", "bodyHash": "h"}
+        kept["at"] = "2026-01-01T00:00:00Z"
+        current = {"number": 1, "key": attempt_key(uid, 1), "reservation": kept}
+        stage.kube.change(JOBS, "data", "load", status={"state": "Submitting", "current": current})
+        found = await stage.sites.site(stage.entry(uid))
+        assert isinstance(found, Site)
+        assert found.body_hash
+
+
 async def test_a_refusal_is_made_from_the_backend_as_it_is_now_and_not_as_the_watch_last_told() -> None:
     async with staged() as stage:
         await stage.backend(namespace="", namespaces=["other"])
