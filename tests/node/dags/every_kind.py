@@ -10,16 +10,18 @@ from airflow.sdk import DAG
 from durablejob_airflow.operators import DurableJobOperator, DurableSparkSubmitOperator
 
 QUICK = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"
+CONF = {
+    "spark.ui.enabled": "false",
+    "spark.driver.extraJavaOptions": QUICK,
+    "spark.executor.extraJavaOptions": QUICK,
+}
+SMALL = {"spark.kubernetes.driver.request.cores": "100m", "spark.kubernetes.executor.request.cores": "100m"}
+"""Two drivers and their executors share a node of perhaps two cores."""
 SPARK: dict[str, Any] = {
     "driver_memory": "512m",
     "executor_memory": "512m",
     "executor_cores": 1,
     "num_executors": 1,
-    "conf": {
-        "spark.ui.enabled": "false",
-        "spark.driver.extraJavaOptions": QUICK,
-        "spark.executor.extraJavaOptions": QUICK,
-    },
 }
 
 with DAG("every_kind", schedule=None, default_args={"retries": 2, "retry_delay": timedelta(seconds=1)}):
@@ -35,6 +37,7 @@ with DAG("every_kind", schedule=None, default_args={"retries": 2, "retry_delay":
             application_args=[os.environ["NODE_LEDGER"], f"air-{language}", "count", "0"],
             backend="JobBackend/in-cluster:Kubernetes",
             java_class=java_class,
+            conf={**CONF, **SMALL},
             **SPARK,
         )
     DurableSparkSubmitOperator(
@@ -42,6 +45,7 @@ with DAG("every_kind", schedule=None, default_args={"retries": 2, "retry_delay":
         application=f"local://{os.environ['NODE_JAR']}",
         java_class="Job",
         application_args=[os.environ["NODE_LEDGER_FILE"], "air-master", "count", "0"],
+        conf=CONF,
         backend="JobBackend/master:SparkStandalone",
         **SPARK,
     )
