@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 
 from durablejob_api.backend import JobBackendSpec
@@ -38,6 +40,18 @@ async def test_a_driver_is_reserved_inert_and_activated_once() -> None:
     assert driver["metadata"]["finalizers"] == [HOLD]
     assert "ownerReferences" not in driver["metadata"]
     assert cluster.changes == 1
+
+
+async def test_a_jobs_pod_that_looks_like_a_driver_is_none() -> None:
+    cluster = ScriptedPods()
+    backend = make(cluster)
+    await backend.submit(await job_works.reserve(SPARK, backend))
+    driver = cluster.pods[NAME]
+    meta = {**copy.deepcopy(driver["metadata"]), "name": f"{NAME}-x7k2p", "uid": "p1"}
+    cluster.pods[meta["name"]] = {**copy.deepcopy(driver), "metadata": meta}
+    (found,) = (await backend.observe()).runs.values()
+    assert [run.id for run in found] == [driver["metadata"]["uid"]]
+    assert [left.id for left in await backend.leftovers()] == [driver["metadata"]["uid"]]
 
 
 async def test_a_release_takes_the_executors_away_and_gives_the_driver_back_to_its_durablejob() -> None:

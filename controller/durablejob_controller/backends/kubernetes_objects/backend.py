@@ -42,6 +42,7 @@ from durablejob_controller.backends.kubernetes_objects.objects import (
     RELEASED,
     Object,
     is_held,
+    is_named,
     is_of,
     key_of,
     name_of,
@@ -211,10 +212,12 @@ class KubernetesObjects:
         return Snapshot(self._cluster_uid, dict(found))
 
     async def _listed(self) -> list[tuple[Kind, list[Object]]]:
-        return [
+        """What has one of our names; labels alone are anybody's to give."""
+        listed = [
             (kind, await self._calls.objects(kind.collection, self._namespace, labelSelector=kind.selector))
             for kind in self._kinds
         ]
+        return [(kind, [one for one in found if is_named(one)]) for kind, found in listed]
 
     async def look_up(self, key: str, current: Current | None) -> Sighting:
         """What has the name that belongs to ``key``, of whatever kind, whoever made it.

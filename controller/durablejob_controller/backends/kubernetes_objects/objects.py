@@ -97,6 +97,12 @@ def is_of(found: Object, job: DurableJob, key: str) -> bool:
     return (labels.get(KEY), labels.get(OWNER)) == (key, job.metadata.uid)
 
 
+def is_named(found: Object) -> bool:
+    """It has the name that belongs to its key: the pods of a Job have the key, too, and names of their own."""
+    key = key_of(found)
+    return key is not None and found["metadata"]["name"] == name_of(key)
+
+
 def key_of(found: Object) -> str | None:
     """Key of the attempt that it says to be of."""
     key = (found["metadata"].get("labels") or {}).get(KEY)
