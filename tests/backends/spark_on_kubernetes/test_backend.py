@@ -36,10 +36,22 @@ async def test_a_driver_is_reserved_inert_and_activated_once() -> None:
     for _ in range(3):
         await backend.submit(submission)
     driver = cluster.pods[f"dj-{works.KEY}"]
-    assert "schedulingGates" not in driver["spec"]
+    assert driver["spec"]["schedulingGates"] == []
     assert driver["metadata"]["finalizers"] == [HOLD]
     assert "ownerReferences" not in driver["metadata"]
     assert cluster.changes == 1
+
+
+async def test_gates_and_finalizers_of_others_stay() -> None:
+    cluster = ScriptedPods()
+    backend = make(cluster)
+    submission = await job_works.reserve(SPARK, backend)
+    driver = cluster.pods[NAME]
+    driver["spec"]["schedulingGates"].insert(0, {"name": "example.com/approval"})
+    driver["metadata"]["finalizers"] = ["example.com/theirs"]
+    await backend.submit(submission)
+    assert driver["spec"]["schedulingGates"] == [{"name": "example.com/approval"}]
+    assert driver["metadata"]["finalizers"] == ["example.com/theirs", HOLD]
 
 
 async def test_a_jobs_pod_that_looks_like_a_driver_is_none() -> None:

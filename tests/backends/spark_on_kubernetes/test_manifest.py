@@ -273,9 +273,13 @@ def test_what_is_no_size_is_refused(text: str) -> None:
 
 
 def test_the_activation_takes_the_gate_from_this_pod_only() -> None:
-    patch = manifest.activation(works.job(), "o1", "hash")
-    assert {"op": "test", "path": "/metadata/uid", "value": "o1"} in patch
-    assert {"op": "remove", "path": "/spec/schedulingGates"} in patch
+    found = pod()
+    found["metadata"]["resourceVersion"] = "7"
+    found["spec"]["schedulingGates"].insert(0, {"name": "example.com/theirs"})
+    patch = manifest.activation(works.job(), found, "o1", "hash")
+    for path, value in (("/metadata/uid", "o1"), ("/metadata/resourceVersion", "7")):
+        assert {"op": "test", "path": path, "value": value} in patch
+    assert {"op": "remove", "path": "/spec/schedulingGates/1"} in patch
     tests = [step["op"] for step in patch].index("remove")
     assert all(step["op"] == "test" for step in patch[:tests])
 

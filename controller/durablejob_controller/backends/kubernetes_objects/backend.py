@@ -173,30 +173,36 @@ class KubernetesObjects:
         return None
 
     async def submit(self, submission: Submission) -> Answer:
-        """Activate the object of the recorded uid, if it is still inert and of the recorded form."""
+        """Activate the object of the recorded uid, if it is still inert and of the recorded form.
+
+        The patch is for the version that was read: others may put gates and finalizers of theirs on it, and a refusal
+        counts only if nothing has changed meanwhile.
+        """
         job, reservation = submission.job, submission.reservation
         kind, uid = self._kind(job), reservation.object_uid or ""
         path = path_of(kind.collection, job.metadata.namespace, name_of(submission.current.key))
-        patch = kind.activation(job, uid, reservation.body_hash)
-        try:
-            made = await self._calls.send("PATCH", path, body=patch, content_type=JSON_PATCH)
-        except (NotFound, Conflict) as error:
-            return Unclear(f"there was nothing to activate: HTTP {error.status}")
-        except (Refused, Forbidden) as error:
-            return await self._refused(kind, path, uid, error)
-        except BackendUnavailable as error:
-            return Unclear(str(error))
-        return Accepted(uid) if checked(made)["metadata"]["uid"] == uid else Unclear("another object answered")
-
-    async def _refused(self, kind: Kind, path: str, uid: str, error: KubernetesError) -> Answer:
-        """Why the activation was refused: it has been done, its object is no more, or admission forbids it."""
-        try:
-            found = await self._calls.get(path)
-        except BackendUnavailable as unread:
-            return Unclear(str(unread))
-        if found is None or found["metadata"]["uid"] != uid or found["metadata"].get("deletionTimestamp"):
-            return Unclear("there was nothing to activate: the reserved object is no more")
-        return _rejected(kind, error) if kind.is_inert(found) else Accepted(uid)
+        refused: tuple[str | None, KubernetesError] | None = None
+        for _ in range(_TRIES):
+            try:
+                found = await self._calls.get(path)
+                if found is None or found["metadata"]["uid"] != uid or found["metadata"].get("deletionTimestamp"):
+                    return Unclear("there was nothing to activate: the reserved object is no more")
+                if not kind.is_inert(found):
+                    return Accepted(uid)
+                version = found["metadata"].get("resourceVersion")
+                if refused is not None and refused[0] == version:
+                    return _rejected(kind, refused[1])
+                patch = kind.activation(job, found, uid, reservation.body_hash)
+                made = await self._calls.send("PATCH", path, body=patch, content_type=JSON_PATCH)
+            except (Refused, Forbidden) as error:
+                refused = version, error
+            except (NotFound, Conflict) as error:
+                return Unclear(f"there was nothing to activate: HTTP {error.status}")
+            except BackendUnavailable as error:
+                return Unclear(str(error))
+            else:
+                return Accepted(uid) if checked(made)["metadata"]["uid"] == uid else Unclear("another object answered")
+        return Unclear(f"the {kind.name} {name_of(submission.current.key)} changes faster than it can be activated")
 
     # --- look -------------------------------------------------------------------------------------------
 

@@ -61,17 +61,22 @@ def hashed(*parts: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def activation(job: DurableJob, uid: str, hash_: str) -> list[Object]:
-    """What is the same in every activating patch: only this inert object, of this form; and it is held from then on."""
-    tests: Mapping[str, str] = {
+def activation(job: DurableJob, found: Object, uid: str, hash_: str) -> list[Object]:
+    """What is the same in every activating patch: only this inert object, of this form; and it is held from then on.
+
+    It is for the version ``found``: the finalizers of others stay.
+    """
+    tests: Mapping[str, str | None] = {
         "/metadata/uid": uid,
         pointer("metadata", "annotations", HASH): hash_,
         "/metadata/ownerReferences/0/uid": job.metadata.uid,
+        "/metadata/resourceVersion": found["metadata"].get("resourceVersion"),
     }
+    finalizers = [*(found["metadata"].get("finalizers") or ()), HOLD]
     return [
         *({"op": "test", "path": path, "value": value} for path, value in tests.items()),
         {"op": "remove", "path": "/metadata/ownerReferences"},
-        {"op": "add", "path": "/metadata/finalizers", "value": [HOLD]},
+        {"op": "add", "path": "/metadata/finalizers", "value": finalizers},
     ]
 
 
