@@ -27,7 +27,6 @@ from durablejob_controller.backends.contract import (
     Traits,
 )
 from durablejob_controller.backends.surroundings import Surroundings
-from durablejob_controller.errors import InvalidWork
 
 READY = Probe(True, "Ready", "all is well", Guarantee.EXACT, version="1", incarnation="life-1")
 
@@ -57,7 +56,8 @@ class ScriptedBackend:
         self.refusal: Deferred | Rejected | Exception | None = None
         """What reserve answers, or raises, if it makes no offer."""
         self.answer: Answer | Exception = Accepted()
-        self.invalid: InvalidWork | None = None
+        self.invalid: Exception | None = None
+        """Raised by validate."""
         self.hash = "hash"
         self.left: tuple[Leftover, ...] = ()
         self.gate: asyncio.Event | None = None

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from durablejob_api.names import attempt_key
+from durablejob_controller.backends.contract import Phase, Run, Verdict
 from durablejob_controller.errors import InvalidBackend, InvalidWork, KubernetesUnavailable, NotFound
 from durablejob_controller.kube import BACKENDS, CLUSTER_BACKENDS, JOBS, NAMESPACES, SECRETS
 from durablejob_controller.views import NoSite, Site
@@ -126,6 +127,31 @@ async def test_work_that_does_not_fit_is_refused_with_the_field() -> None:
         assert refusal(found) == ("SchemeNotAllowed", True)
         assert isinstance(found, NoSite)
         assert found.why.message == "spec.spark.jars[0]: use s3a"
+
+
+async def test_an_error_in_judging_it_is_told_and_is_no_verdict() -> None:
+    async with staged() as stage:
+        (await stage.use_scripted()).invalid = OverflowError("bug")
+        found = await site(stage)
+        assert refusal(found) == ("NotJudged", False)
+        assert isinstance(found, NoSite)
+        assert "unexpected OverflowError" in found.why.message
+        stage.job()
+        await stage.work(lambda: stage.reason() == "NotJudged")
+        assert not stage.scripted.submitted
+
+
+async def test_an_error_in_judging_it_blinds_nobody_for_what_runs() -> None:
+    async with staged() as stage:
+        await stage.use_scripted()
+        uid = stage.job()
+        await stage.work(lambda: stage.scripted.submitted)
+        stage.scripted.invalid = OverflowError("bug")
+        (submission,) = stage.scripted.submitted
+        run = Run(submission.reservation.application_id or "", Phase.ENDED, verdict=Verdict.SUCCEEDED)
+        stage.scripted.runs = {submission.current.key: (run,)}
+        stage.queue.add(uid)
+        await stage.work(lambda: stage.state() == "Succeeded")
 
 
 @pytest.mark.parametrize("change", [{"namespaces": []}, {"namespaces": ["data"]}])

@@ -249,7 +249,8 @@ def test_where_its_ui_is() -> None:
     assert url({"ingress": ingress}) == f"http://{NAME}.data.example.invalid/"
     assert url({"ingress": {**ingress, "tlsSecretName": "cert"}}) == f"https://{NAME}.data.example.invalid/"
     assert url({}, **{"spark.ui.enabled": "false"}) is None
-    assert url({}, **{"spark.ui.port": "0"}) is None
+    for port in ("0", "²", "65536", "9" * 4000):
+        assert url({}, **{"spark.ui.port": port}) is None
 
 
 @pytest.mark.parametrize(

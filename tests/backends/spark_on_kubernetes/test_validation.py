@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -38,6 +39,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "taken"),
     "twice the same label": (
         {"kubernetes": {"driver": {"labels": {"a": "1"}}}, "conf": {"spark.kubernetes.driver.label.a": "2"}}, "too"),
+    "an overhead beyond all sizes": ({"conf": {"spark.driver.memoryOverhead": "9" * 400}}, "size"),
+    "an overhead that is no number any more": ({"conf": {"spark.driver.memoryOverhead": "9" * 4000}}, "size"),
     "a factor that is none": ({"conf": {"spark.driver.memoryOverheadFactor": "nan"}}, "factor"),
     "no setting of Spark": ({"conf": {"hadoop.x": "1"}}, "is not a name"),
     "a setting that is two": ({"conf": {"spark.a=1 --conf spark.master": "local"}}, "is not a name"),
@@ -67,7 +70,16 @@ def test_an_image_must_be_known() -> None:
         validate(works.job(), nothing)
 
 
-def test_defaults_that_cannot_work_are_refused_with_the_backend() -> None:
-    given = {"kubernetes": {"spark": {}}, "defaults": {"sparkConf": {"spark.master": "local"}}}
-    with pytest.raises(InvalidBackend, match=r"spark\.master"):
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("spark.master", "local"),
+        ("spark.driver.memoryOverhead", "9" * 400),
+        ("spark.driver.memoryOverhead", "much"),
+        ("spark.kubernetes.memoryOverheadFactor", "inf"),
+    ],
+)
+def test_defaults_that_cannot_work_are_refused_with_the_backend(name: str, value: str) -> None:
+    given = {"kubernetes": {"spark": {}}, "defaults": {"sparkConf": {name: value}}}
+    with pytest.raises(InvalidBackend, match=re.escape(name)):
         validate_defaults(JobBackendSpec.model_validate(given))

@@ -74,7 +74,8 @@ _CONSUMED_PREFIXES = (
     "spark.kubernetes.driverEnv.", "spark.kubernetes.driver.secretKeyRef.", "spark.kubernetes.driver.secrets.",
 )  # fmt: skip
 _UNITS = {"k": 1 / 1024, "m": 1.0, "g": 1024.0, "t": 1024.0 * 1024}
-_SIZE = re.compile(r"([0-9]+)([kmgt]?)b?", re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]{1,15})([kmgt]?)b?", re.IGNORECASE)
+_PORT = re.compile(r"[0-9]{1,5}")
 
 
 def why_refused(name: str) -> str | None:
@@ -223,7 +224,7 @@ class Wishes:
     def ui_port(self) -> int | None:
         """Port of the driver's UI; None: it has none, or one that nobody knows beforehand."""
         port = self.conf.get("spark.ui.port", "4040")
-        if self.conf.get("spark.ui.enabled", "true") != "true" or not port.isdigit():
+        if self.conf.get("spark.ui.enabled", "true") != "true" or not _PORT.fullmatch(port):
             return None
         return int(port) if 0 < int(port) < 65536 else None
 
@@ -254,5 +255,5 @@ def mebibytes(size: str) -> int:
     """MiB of a size as Spark writes it, where a number alone counts MiB; raises ``ValueError``."""
     found = _SIZE.fullmatch(size.strip())
     if found is None:
-        raise ValueError(f"{size!r} is not a size as Spark writes it, such as 512m or 2g")
+        raise ValueError(f"{size[:40]!r} is not a size as Spark writes it, such as 512m or 2g")
     return max(1, int(int(found[1]) * _UNITS[found[2].lower() or "m"]))

@@ -61,6 +61,10 @@ def _wrong(name: str, conf: Mapping[str, str]) -> str | None:
             return f"{variable} is no variable of yours"
     if any(not secret or not key for secret, key in one.secret_env.values()):
         return "must be the name of a Secret and a key in it, with a colon between"
+    try:
+        one.memory("1g", python=False)
+    except ValueError as error:
+        return str(error)
     return None
 
 
