@@ -60,6 +60,8 @@ class ScriptedBackend:
         """Raised by validate."""
         self.hash = "hash"
         self.left: tuple[Leftover, ...] = ()
+        self.stuck: dict[str, Exception] = {}
+        """By id of a leftover: what discard raises."""
         self.gate: asyncio.Event | None = None
         """observe waits for it, then answers."""
         self.observed = 0
@@ -142,6 +144,8 @@ class ScriptedBackend:
         return self.left
 
     async def discard(self, leftover: Leftover) -> None:
+        if leftover.id in self.stuck:
+            raise self.stuck[leftover.id]
         self.done.append(f"discard {leftover.id}")
 
     async def aclose(self) -> None:

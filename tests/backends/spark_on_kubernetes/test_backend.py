@@ -121,6 +121,18 @@ async def test_what_is_left_of_a_durablejob_that_is_no_more_is_removed_once_it_h
     assert cluster.cleared == [f"spark-app-selector=dj-{works.KEY},spark-role=executor"]
 
 
+async def test_what_only_says_to_be_a_driver_of_ours_is_no_leftover() -> None:
+    """A name that is none of ours, which would be taken for the application's whose executors are to go."""
+    cluster = ScriptedPods()
+    backend = make(cluster)
+    await backend.submit(await job_works.reserve(SPARK, backend))
+    cluster.finish(works.KEY)
+    pod = cluster.pods.pop(NAME)
+    pod["metadata"]["name"] = "somebodys-application"
+    cluster.pods["somebodys-application"] = pod
+    assert await backend.leftovers() == ()
+
+
 SHOWN = JobBackendSpec.model_validate(
     {
         "kubernetes": {
