@@ -7,6 +7,7 @@ import copy
 import pytest
 
 from durablejob_api.backend import JobBackendSpec
+from durablejob_api.job import DurableJob
 from durablejob_controller.backends.contract import Backend, Deferred, Offer, Rejected, Verdict
 from durablejob_controller.backends.kubernetes import plugin
 from durablejob_controller.backends.kubernetes_objects.objects import HOLD, RELEASED
@@ -79,6 +80,24 @@ async def test_a_release_takes_the_executors_away_and_gives_the_driver_back_to_i
     assert driver["metadata"]["labels"][RELEASED] == "true"
     (owner,) = driver["metadata"]["ownerReferences"]
     assert owner["uid"] == SPARK.metadata.uid
+
+
+NEITHER = SPARK.model_copy(update={"spec": SPARK.spec.model_copy(update={"spark": None})})
+NEXT = {"another kind": job_works.job(), "no kind of this backend": NEITHER}
+
+
+@pytest.mark.parametrize("job", NEXT.values(), ids=NEXT.keys())
+async def test_an_attempt_is_let_go_although_the_next_ones_work_is_of(job: DurableJob) -> None:
+    cluster = ScriptedPods()
+    backend = make(cluster)
+    submission = await job_works.reserve(SPARK, backend)
+    await backend.close(job, submission.current)
+    assert cluster.pods == {}
+    submission = await job_works.reserve(SPARK, backend)
+    await backend.submit(submission)
+    cluster.finish(works.KEY)
+    await make(cluster).release(job, submission.current)
+    assert cluster.pods[NAME]["metadata"]["finalizers"] == []
 
 
 async def test_one_that_runs_on_belongs_to_nobody() -> None:

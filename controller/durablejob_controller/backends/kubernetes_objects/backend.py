@@ -271,11 +271,13 @@ class KubernetesObjects:
 
     async def close(self, job: DurableJob, current: Current, *, seen: str | None = None) -> None:
         """Remove the reserved object if it is inert: a uid does not come back."""
-        kind = self._kind(job)
         uid = current.reservation.object_uid if current.reservation is not None else None
-        name = name_of(current.key)
+        for where in self._places(job, current):
+            await self._shut(*where, uid)
+
+    async def _shut(self, kind: Kind, namespace: str, name: str, uid: str | None) -> None:
         for _ in range(_TRIES):
-            found = await self._calls.get(path_of(kind.collection, job.metadata.namespace, name))
+            found = await self._calls.get(path_of(kind.collection, namespace, name))
             if found is None or found["metadata"]["uid"] != uid or not kind.is_inert(found):
                 return
             if await self._remove_inert(kind, found):
@@ -285,7 +287,12 @@ class KubernetesObjects:
     async def release(self, job: DurableJob, current: Current) -> None:
         """Take our finalizer off the recorded object."""
         uid = current.reservation.object_uid if current.reservation is not None else None
-        await self._let_go(self._kind(job), str(job.metadata.namespace), name_of(current.key), uid, job)
+        for where in self._places(job, current):
+            await self._let_go(*where, uid, job)
+
+    def _places(self, job: DurableJob, current: Current) -> list[Where]:
+        """Where the object of an attempt may be: its kind is not recorded, and the job's work may be another today."""
+        return [(kind, str(job.metadata.namespace), name_of(current.key)) for kind in self._kinds]
 
     async def leftovers(self) -> tuple[Leftover, ...]:
         """Objects that our finalizer holds: an inert one is collected with its DurableJob."""
