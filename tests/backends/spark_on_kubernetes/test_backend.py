@@ -212,6 +212,7 @@ async def test_a_quota_that_is_used_up_is_waited_for(what: str) -> None:
     answer = await backend.reserve(SPARK, works.KEY)
     assert isinstance(answer, Deferred)
     assert (answer.reason, "exceeded quota: few" in answer.message) == ("QuotaExceeded", True)
+    assert cluster.pods == {}  # what waits takes nothing from others
     assert isinstance(await backend.reserve(SPARK, works.KEY), Offer)
 
 

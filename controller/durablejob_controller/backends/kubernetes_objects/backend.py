@@ -164,10 +164,8 @@ class KubernetesObjects:
         except Conflict:
             return None  # it is there: its name holds this object's uid
         except (Refused, Forbidden) as error:
-            if (deferred := _deferred(error)) is not None:
-                return deferred
-            await self._remove_inert(kind, made)
-            return _rejected(kind, error)
+            await self._remove_inert(kind, made)  # what waits takes no share of a quota; and nothing stays
+            return _deferred(error) or _rejected(kind, error)
         except NotFound as error:
             raise BackendUnavailable(f"there is no namespace {meta['namespace']}") from error
         return None
