@@ -148,7 +148,7 @@ class KubernetesObjects:
     async def _offer(self, kind: Kind, job: DurableJob, made: Object) -> Offer | Deferred | Rejected:
         if not kind.is_inert(made):
             raise BackendUnavailable(f"the {kind.name} {made['metadata']['name']} is not inert as it was made")
-        self._remember(kind, [made])
+        self._where |= _places(kind, [made])
         for companion in kind.companions(job, made):
             turned_away = await self._accompany(kind, made, companion)
             if turned_away is not None:
@@ -207,7 +207,8 @@ class KubernetesObjects:
     async def observe(self) -> Snapshot:
         """One list for each kind, of the objects of all attempts that are not released."""
         seen = await self._listed()
-        self._where = {}
+        # At once: whoever asks while logs are waited for finds those that were seen before, or these.
+        self._where = {uid: where for kind, objects in seen for uid, where in _places(kind, objects).items()}
         self._tails.keep({one["metadata"]["uid"] for _, objects in seen for one in objects})
         found: defaultdict[str, tuple[Run, ...]] = defaultdict(tuple)
         for kind, objects in seen:
@@ -246,13 +247,8 @@ class KubernetesObjects:
             runs = await kind.runs(self._calls, self._tails, self._namespace, found)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise BackendUnavailable(f"the API server's answer is not made of {kind.name}s") from error
-        self._remember(kind, found)
+        self._where |= _places(kind, found)
         return list(zip(found, runs, strict=True))
-
-    def _remember(self, kind: Kind, found: Sequence[Object]) -> None:
-        for one in found:
-            meta = one["metadata"]
-            self._where[meta["uid"]] = (kind, meta["namespace"], meta["name"])
 
     # --- kill, close, release -----------------------------------------------------------------------------
 
@@ -270,7 +266,7 @@ class KubernetesObjects:
     async def close(self, job: DurableJob, current: Current, *, seen: str | None = None) -> None:
         """Remove the reserved object if it is inert: a uid does not come back."""
         uid = current.reservation.object_uid if current.reservation is not None else None
-        for where in self._places(job, current):
+        for where in self._candidates(job, current):
             await self._shut(*where, uid)
 
     async def _shut(self, kind: Kind, namespace: str, name: str, uid: str | None) -> None:
@@ -285,10 +281,10 @@ class KubernetesObjects:
     async def release(self, job: DurableJob, current: Current) -> None:
         """Take our finalizer off the recorded object."""
         uid = current.reservation.object_uid if current.reservation is not None else None
-        for where in self._places(job, current):
+        for where in self._candidates(job, current):
             await self._let_go(*where, uid, job)
 
-    def _places(self, job: DurableJob, current: Current) -> list[Where]:
+    def _candidates(self, job: DurableJob, current: Current) -> list[Where]:
         """Where the object of an attempt may be: its kind is not recorded, and the job's work may be another today."""
         return [(kind, str(job.metadata.namespace), name_of(current.key)) for kind in self._kinds]
 
@@ -370,6 +366,12 @@ class KubernetesObjects:
 
     async def aclose(self) -> None:
         """The client is the controller's."""
+
+
+def _places(kind: Kind, found: Sequence[Object]) -> dict[str, Where]:
+    """Where these are, by uid."""
+    metas = (one["metadata"] for one in found)
+    return {meta["uid"]: (kind, meta["namespace"], meta["name"]) for meta in metas}
 
 
 def _deferred(error: KubernetesError) -> Deferred | None:
