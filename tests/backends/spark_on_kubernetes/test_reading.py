@@ -211,6 +211,14 @@ def test_what_it_waits_for_is_said() -> None:
     assert run_of(given).reason == "Unschedulable"
 
 
+def test_a_gate_is_told_as_long_as_there_is_one() -> None:
+    given = pod("Pending", gates=("example.com/approval",))
+    given["status"]["conditions"] = [{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"}]
+    assert run_of(given).reason == "SchedulingGated"
+    given["spec"]["schedulingGates"] = []
+    assert run_of(given).reason is None
+
+
 def test_a_log_is_worth_reading_of_what_failed_by_itself() -> None:
     assert has_failed(pod("Failed", ended(1)))
     assert has_failed(pod("Running", ended(1)))

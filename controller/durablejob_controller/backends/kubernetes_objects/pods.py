@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from durablejob_controller.backends.kubernetes_objects.objects import Object
 
 _ORDINARY = (None, "ContainerCreating", "PodInitializing")
+_GATED = "SchedulingGated"
 _DISRUPTIONS = {
     "EvictionByEvictionAPI": "Evicted",
     "TerminationByKubelet": "Evicted",
@@ -57,6 +58,8 @@ def obstacle(pod: Object) -> Said | None:
             return Said(str(known)[:128], f"{word}: {why.get('message') or container['name']}"[:512])
     placed = _condition(pod, "PodScheduled")
     if placed is not None and placed["status"] == "False":
+        if placed.get("reason") == _GATED and not pod["spec"].get("schedulingGates"):
+            return None  # the scheduler has not looked at it since its last gate was taken
         word = str(placed.get("reason") or "Unschedulable")
         return Said(word[:128], f"{word}: {placed.get('message')}"[:512])
     return None
