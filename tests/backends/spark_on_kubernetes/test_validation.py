@@ -37,6 +37,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "our volume": ({"kubernetes": {"volumes": [{"name": "durablejob", "mountPath": "/a", "secret": "a"}]}}, "taken"),
     "our folder": ({"kubernetes": {"volumes": [{"name": "a", "mountPath": "/etc/durablejob", "emptyDir": "1Gi"}]}},
         "taken"),
+    "our folder with more slashes": (
+        {"kubernetes": {"volumes": [{"name": "a", "mountPath": "//etc//./durablejob/", "emptyDir": "1Gi"}]}}, "taken"),
+    "our folder for a Secret": ({"conf": {"spark.kubernetes.driver.secrets.db": "/etc/x/../durablejob"}}, "taken"),
+    "a variable that is a value and a Secret's": (
+        {"conf": {"spark.kubernetes.driverEnv.A": "2", "spark.kubernetes.driver.secretKeyRef.A": "db:k"}}, "A is set"),
     "twice the same label": (
         {"kubernetes": {"driver": {"labels": {"a": "1"}}}, "conf": {"spark.kubernetes.driver.label.a": "2"}}, "too"),
     "an overhead beyond all sizes": ({"conf": {"spark.driver.memoryOverhead": "9" * 400}}, "size"),
@@ -62,6 +67,20 @@ def test_it_is_refused(spark: dict[str, Any], words: str) -> None:
 def test_ordinary_work_may_run() -> None:
     conf = {"spark.sql.shuffle.partitions": "8", "spark.kubernetes.executor.request.cores": "500m"}
     validate(works.job(conf=conf, env=[{"name": "SPARK_USER", "value": "etl"}]), works.SPEC)
+
+
+def test_a_variable_may_not_be_a_value_in_the_defaults_and_a_secrets_in_the_job() -> None:
+    given = {"kubernetes": {"spark": {"image": "i"}}, "defaults": {"sparkConf": {"spark.kubernetes.driverEnv.A": "1"}}}
+    spec = JobBackendSpec.model_validate(given)
+    validate(works.job(conf={"spark.kubernetes.driverEnv.A": "2"}), spec)
+    with pytest.raises(InvalidWork, match="A is set"):
+        validate(works.job(conf={"spark.kubernetes.driver.secretKeyRef.A": "db:key"}), spec)
+
+
+def test_defaults_that_set_a_variable_twice_are_refused() -> None:
+    conf = {"spark.kubernetes.driverEnv.A": "1", "spark.kubernetes.driver.secretKeyRef.A": "db:key"}
+    with pytest.raises(InvalidBackend, match="A is set"):
+        validate_defaults(JobBackendSpec.model_validate({"kubernetes": {"spark": {}}, "defaults": {"sparkConf": conf}}))
 
 
 def test_an_image_must_be_known() -> None:
