@@ -261,6 +261,9 @@ def test_where_its_ui_is() -> None:
         ("8g", {}, True, 11468),
         ("1g", {"spark.driver.memoryOverhead": "1g"}, False, 2048),
         ("10g", {"spark.kubernetes.memoryOverheadFactor": "0.5"}, False, 15360),
+        ("512m", {"spark.driver.minMemoryOverhead": "1g"}, False, 1536),
+        ("8g", {"spark.driver.minMemoryOverhead": "100m"}, False, 9011),
+        ("1g", {"spark.driver.minMemoryOverhead": "2g", "spark.driver.memoryOverhead": "1g"}, False, 2048),
     ],
 )
 def test_memory_is_counted_as_spark_does(heap: str, conf: dict[str, str], python: bool, expected: int) -> None:
