@@ -217,7 +217,19 @@ class Sites:
     # --- which one a job means -------------------------------------------------------------------------
 
     def entry(self, job: DurableJob) -> Entry | None:
-        return self._entries.get(address_of(job))
+        """The backend that the job names.
+
+        Of an attempt that has ended it is the one that has run it, as long as it is there: the next attempt may name
+        another, and begins only when nothing of the last one is held there any more.
+        """
+        named = self._entries.get(address_of(job))
+        current = job.current
+        if current is None or current.outcome is None or current.reservation is None:
+            return named
+        uid = current.reservation.backend_uid
+        if named is not None and named.uid == uid:
+            return named
+        return next((entry for entry in self._entries.values() if entry.uid == uid), named)
 
     async def _find(self, address: Address) -> Entry | None:
         """It is not known, perhaps as the watch is late: that it is missing is the end of a job."""

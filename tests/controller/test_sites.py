@@ -14,6 +14,7 @@ from durablejob_controller.errors import InvalidBackend, InvalidWork, Kubernetes
 from durablejob_controller.kube import BACKENDS, CLUSTER_BACKENDS, JOBS, NAMESPACES, SECRETS
 from durablejob_controller.views import NoSite, Site
 from tests.controller.fake_kube import backend_object
+from tests.controller.scripted_backend import ScriptedBackend, ScriptedPlugin
 from tests.controller.stage import Stage, staged, until
 
 SPARK = {"masters": [{"rest": "http://127.0.0.1:9", "ui": "http://127.0.0.1:9"}]}
@@ -167,6 +168,30 @@ async def test_what_has_begun_is_followed_though_its_backend_would_refuse_it_tod
         found = await stage.sites.site(entry)
         assert isinstance(found, Site)
         assert found.body_hash == ""  # and nothing is submitted any more
+
+
+async def test_what_an_attempt_holds_is_let_go_on_its_own_backend_before_the_next_begins_on_another() -> None:
+    backends = {"first": ScriptedBackend(), "second": ScriptedBackend()}
+    async with staged(scripted=ScriptedPlugin(backends)) as stage:
+        raws = {
+            name: await stage.backend(name=name, plugin={"name": "scripted", "parameters": {"name": name}})
+            for name in backends
+        }
+        uid = stage.job(backendRef={"kind": "JobBackend", "name": "first", "type": "Plugin"})
+        key = attempt_key(uid, 1)
+        kept = {"backendUID": raws["first"]["metadata"]["uid"], "backendType": "Plugin", "clusterID": "scripted"}
+        kept |= {"objectUID": "o1", "bodyHash": "h", "at": "2026-01-01T00:00:00Z"}
+        current = {"number": 1, "key": key, "outcome": "Failed", "reservation": kept}
+        backends["first"].runs = {key: (Run("o1", Phase.ENDED, verdict=Verdict.FAILED, held=True),)}
+        stage.kube.change(JOBS, "data", "load", status={"state": "Failed", "current": current})
+        second = {"kind": "JobBackend", "name": "second", "type": "Plugin"}
+        stage.kube.change(JOBS, "data", "load", spec={"attempt": 2, "backendRef": second})
+        await stage.work(lambda: "release" in backends["first"].done)
+        assert not backends["second"].submitted
+        backends["first"].runs = {}
+        stage.queue.add(uid)
+        await stage.work(lambda: backends["second"].submitted)
+        assert not backends["first"].submitted
 
 
 # --- backends that cannot be used ----------------------------------------------------------------------
