@@ -96,6 +96,7 @@ bench: setup ## latency, rate, CPU and memory, beside spark-submit (minutes)
 	@$(RUN) -m tests.bench --json build/results/bench.json
 	@$(RUN) -m tests.bench.yarn --json build/results/bench-yarn.json
 	@$(RUN) -m tests.bench.triggers --json build/results/bench-triggers.json
+	@$(RUN) -m tests.bench.drivers --json build/results/bench-drivers.json
 
 clean: ## remove what was built here (not the caches)
 	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache $(VENV)

@@ -175,6 +175,11 @@ def _before_start(job: DurableJob, current: Current, site: Site | NoSite, seen: 
     if wishes_end(job, current.number) or job.deleting:
         if isinstance(site, Site) and site.blocked is None and not _looked_for(site, seen) and seen.trouble is None:
             return _look_for(site)  # rule 4 once more: a rolled-back status must not call a running program Cancelled
+        inert = next((run for run in seen.runs if run.phase is Phase.INERT), None)
+        if inert is not None and not job.deleting and isinstance(site, Site) and _looked_for(site, seen):
+            # Set aside before a crash, or by another controller, for whom the wish stands, too. With a job that is
+            # being deleted it is garbage-collected; here it would take its share of a quota until then.
+            return Kill(inert.id)
         return end(job, current, Outcome.CANCELLED, reasons.CANCELLED_BEFORE_START, now)
     if isinstance(site, NoSite) and site.final:
         return end(job, current, Outcome.FAILED, site.why, now)

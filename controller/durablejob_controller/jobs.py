@@ -68,7 +68,7 @@ class Entry:
     doubt: str | None = None
     """What the last unclear one was answered."""
     trying_since: float | None = None
-    """When the first submission of this attempt was sent since a run of it was last seen."""
+    """When the first submission of this attempt was sent since one was seen, or none could be looked for."""
     failing: dict[str, tuple[float, str]] = field(default_factory=dict)
     """Which verbs have had no usable answer for this job, although batches may have one: since when, and the last."""
     missing_since: float | None = None
@@ -116,6 +116,8 @@ class Entry:
             self.since = asked
         if any(run.phase is not Phase.INERT for run in own):
             self.trying_since = None  # one has arrived
+        if exact and self.offer is not None and self.offer.incarnation not in ("", sighting.incarnation):
+            self.offer = None  # it was made by a life that is over
         self.sighting, self.asked, self.exact = sighting, asked, exact
 
     def forget_sighting(self) -> None:
@@ -152,7 +154,8 @@ def _reserved(job: DurableJob) -> bool:
 
 
 def _gist(sighting: Sighting) -> object:
-    return [(run.id, run.phase, run.verdict, run.started_time, run.held, run.condemned) for run in sighting.runs]
+    own = [run for run in sighting.runs if not run.foreign]  # the others are in no batch
+    return [(run.id, run.phase, run.verdict, run.started_time, run.held, run.condemned) for run in own]
 
 
 def parse(raw: Object) -> tuple[DurableJob, str | None]:

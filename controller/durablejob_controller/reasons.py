@@ -142,6 +142,14 @@ def backend_replaced(name: str, cluster_id: str) -> Why:
     )
 
 
+def not_judged(error: Exception) -> Why:
+    return Why(
+        "NotJudged",
+        f"Whether the backend takes this work cannot be said (unexpected {type(error).__name__}, see the controller's "
+        "log). It is judged again when the job or its backend changes.",
+    )
+
+
 def never_listed(times: int, doubt: str | None) -> Why:
     answered = f" (the last was answered: {doubt})" if doubt else ""
     return Why(

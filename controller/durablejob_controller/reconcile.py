@@ -123,6 +123,7 @@ class Reconciler:
             log.exception("%s: unexpected error", entry.job.metadata.name, extra=fields(entry.job))
 
     def _later(self, uid: str, entry: Entry, error: Exception) -> None:
+        entry.trying_since = None
         metrics.RECONCILE_ERRORS.labels(error=type(error).__name__).inc()
         self._queue.add_after(uid, backoff(entry.failures))
         entry.failures += 1
@@ -211,10 +212,7 @@ class Reconciler:
                 await self._reserve(entry)
                 return True
             case Kill(run=run):
-                await self._backend(entry).kill(run)
-                entry.read = time.monotonic()
-                self._queue.add_after(uid, self._poll_interval)
-                return False
+                return await self._kill(uid, entry, run)
             case Close() | Release():
                 return await self._look_up(uid, entry, exactly=True, first=decision)
 
@@ -294,6 +292,7 @@ class Reconciler:
                 sent, sighting = taken.sent, taken.sighting(entry.key)
         except BackendError as error:
             log.debug("%s: no usable answer: %s", entry.job.metadata.name, error, extra=fields(entry.job))
+            entry.trying_since = None  # an outage is waited for, however long it is
             self._queue.add_after(uid, LOOK_AGAIN if told and not entry.unfinished else self._poll_interval)
             if (poller.trouble or entry.trouble) is None or told:
                 return False
@@ -302,6 +301,21 @@ class Reconciler:
             return True  # once more, so that the job says what is wrong
         entry.saw(sighting, sent, exact=exactly)
         return True
+
+    async def _kill(self, uid: str, entry: Entry, run: str) -> bool:
+        """End this run; where the system refuses that for long, the job says so."""
+        try:
+            await self._heard(entry, "kill", self._backend(entry).kill(run))
+        except BackendError:
+            if entry.trouble is None:
+                raise
+            self._queue.add_after(uid, LOOK_AGAIN)
+            entry.forget_sighting()
+            entry.asked = time.monotonic()
+            return True  # once more, so that the job says what is wrong
+        entry.read = time.monotonic()
+        self._queue.add_after(uid, self._poll_interval)
+        return False
 
     async def _look_up_exactly(self, entry: Entry, first: Close | Release | None) -> Sighting:
         backend, current = self._backend(entry), entry.job.current

@@ -16,7 +16,7 @@ from durablejob_controller.views import Decision, Kill, LookUp, Record, Seen, Su
 QUEUED_GRACE = 5.0
 """Seconds of queueing after which it is worth a write to say what hinders the start."""
 
-AMBIGUITY_ENDS_AFTER = 900.0
+AMBIGUITY_ENDS_AFTER, AMBIGUITY_ENDS_AT = 900.0, 10
 """Seconds after which an attempt is given up that was submitted again and again, and of which no run was ever seen."""
 DOUBT_GRACE = 10.0
 """Seconds for which submissions whose fate is unclear are not worth a write."""
@@ -80,7 +80,8 @@ def given_up(seen: Seen) -> Why | None:
     """Why no further submission is sent: one was refused, or no run of any was seen for long. None: go on."""
     if seen.rejected is not None:
         return Why(seen.rejected.reason, seen.rejected.message)
-    return reasons.never_listed(seen.tries, seen.doubt) if seen.trying >= AMBIGUITY_ENDS_AFTER else None
+    again_and_again = seen.trying >= AMBIGUITY_ENDS_AFTER and seen.tries >= AMBIGUITY_ENDS_AT
+    return reasons.never_listed(seen.tries, seen.doubt) if again_and_again else None
 
 
 def submit_again(job: DurableJob, current: Current, seen: Seen, now: datetime) -> Decision:

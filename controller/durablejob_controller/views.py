@@ -24,8 +24,6 @@ class Site:
     traits: Traits
     body_hash: str
     """Hash of what would be submitted today; compared with the reservation's."""
-    incarnation: str = ""
-    """Which life of the external system the last probe saw."""
     probed: bool = True
     """It was looked at; until then nothing can be said of it, and whoever looks wakes its jobs."""
     blocked: Why | None = None

@@ -54,9 +54,10 @@ def spark(name: str, kind: str = "JobBackend") -> Any:
     return {"backendRef": {"kind": kind, "name": name, "type": "SparkStandalone"}, "spark": work}
 
 
-def driver() -> Any:
-    """A driver's pod, which the fake kubelet ends at once."""
-    work = {"mainApplicationFile": "local:///a.jar", "mainClass": "A"}
+def driver(notes: dict[str, str] | None = None) -> Any:
+    """A driver's pod, which does what its annotations say; without any, the fake kubelet ends it at once."""
+    pods = {"driver": {"annotations": notes or {}}}
+    work = {"mainApplicationFile": "local:///a.jar", "mainClass": "A", "kubernetes": pods}
     return {"backendRef": {"name": "drivers", "type": "Kubernetes"}, "spark": work}
 
 
@@ -106,13 +107,14 @@ class Town:
                 {**FAKE, "backendRef": {"kind": "ClusterJobBackend", "name": self.cluster_backend, "type": "Plugin"}}
             ): "Failed",
         }
-        held = desk.submit(job({END: "hold"}))
+        held = [desk.submit(job({END: "hold"})), desk.submit(driver({END: "hold"}))]
         short = desk.submit({**FAKE, "ttlSecondsAfterFinished": 1})
         for name, state in ends.items():
             assert desk.end(name)["state"] == state, desk.get(name)
-        desk.state(held, "Running")
-        desk.patch(held, {"cancel": {"attempt": 1, "cause": "User"}})
-        assert desk.end(held)["state"] == "Cancelled"
+        for name in held:
+            desk.state(name, "Running")
+            desk.patch(name, {"cancel": {"attempt": 1, "cause": "User"}})
+            assert desk.end(name)["state"] == "Cancelled"
         eventually(lambda: short not in [found["metadata"]["name"] for found in desk.jobs()], f"{short} is there still")
 
     def events(self) -> list[str]:

@@ -27,7 +27,6 @@ from durablejob_controller.backends.contract import (
     Traits,
 )
 from durablejob_controller.backends.surroundings import Surroundings
-from durablejob_controller.errors import InvalidWork
 
 READY = Probe(True, "Ready", "all is well", Guarantee.EXACT, version="1", incarnation="life-1")
 
@@ -46,7 +45,7 @@ class ScriptedBackend:
         self.staging: str | None = None
         """Part of what reserve offers."""
         self.put_fault: Exception | None = None
-        """Raised by close and release."""
+        """Raised by kill, close and release."""
         self.fault: Exception | None = None
         """Raised by observe and look_up."""
         self.exact_fault: Exception | None = None
@@ -57,9 +56,12 @@ class ScriptedBackend:
         self.refusal: Deferred | Rejected | Exception | None = None
         """What reserve answers, or raises, if it makes no offer."""
         self.answer: Answer | Exception = Accepted()
-        self.invalid: InvalidWork | None = None
+        self.invalid: Exception | None = None
+        """Raised by validate."""
         self.hash = "hash"
         self.left: tuple[Leftover, ...] = ()
+        self.stuck: dict[str, Exception] = {}
+        """By id of a leftover: what discard raises."""
         self.gate: asyncio.Event | None = None
         """observe waits for it, then answers."""
         self.observed = 0
@@ -120,6 +122,8 @@ class ScriptedBackend:
 
     async def kill(self, run: str) -> None:
         self.done.append(f"kill {run}")
+        if self.put_fault is not None:
+            raise self.put_fault
         self.on_kill(run)
 
     async def close(self, job: DurableJob, current: Current, *, seen: str | None = None) -> None:
@@ -140,6 +144,8 @@ class ScriptedBackend:
         return self.left
 
     async def discard(self, leftover: Leftover) -> None:
+        if leftover.id in self.stuck:
+            raise self.stuck[leftover.id]
         self.done.append(f"discard {leftover.id}")
 
     async def aclose(self) -> None:

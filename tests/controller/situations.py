@@ -88,7 +88,7 @@ def job(
 
 
 def site(traits: Traits = CLAIM, **changes: Any) -> Site:
-    given = {"uid": "b-1", "type": "Plugin", "cluster_id": "c-1", "body_hash": "hash-1", "incarnation": "life-1"}
+    given = {"uid": "b-1", "type": "Plugin", "cluster_id": "c-1", "body_hash": "hash-1"}
     return Site(traits=traits, **{**given, **changes})
 
 

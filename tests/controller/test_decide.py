@@ -52,7 +52,7 @@ RUNNING, QUEUED, INERT = Phase.RUNNING, Phase.QUEUED, Phase.INERT
 
 def doubtful(seconds: float, *runs: Run, hold: float = 0.0) -> Seen:
     """Submissions have been unclear for so long."""
-    return seen(*runs, hold=hold, doubt="401", tries=9, trying=seconds)
+    return seen(*runs, hold=hold, doubt="401", tries=30, trying=seconds)
 
 
 Row = tuple[DurableJob, Site | NoSite, Seen, str]
@@ -93,6 +93,10 @@ BEFORE_THE_START: dict[str, Row] = {
     "a suspended job waits and says so": (job(suspend=True), site(), NOTHING_YET, "Pending Suspended"),
     "a cancelled one looks before it ends": (job(cancelled=True), site(), old(), "look up"),
     "a cancelled one ends": (job(cancelled=True), site(), seen(), "Cancelled"),
+    "what was set aside for a cancelled one is removed": (job(cancelled=True), site(OBJECT), seen(run("o1", INERT)),
+        "kill o1"),
+    "but not for what an old list shows": (job(cancelled=True), site(OBJECT), old(run("o1", INERT)), "look up"),
+    "with a deleted one it goes by itself": (job(deleting=True), site(OBJECT), seen(run("o1", INERT)), "Cancelled"),
     "a cancelled one ends also if there is no answer": (
         job(cancelled=True), site(), Seen(trouble="timeout"), "Cancelled"),
     "a cancelled one ends also without a backend": (job(cancelled=True), GONE, NOTHING_YET, "Cancelled"),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from durablejob_api.names import attempt_key
-from durablejob_controller.backends.contract import Phase, Rejected, Run, Sighting
+from durablejob_controller.backends.contract import Offer, Phase, Rejected, Run, Sighting
 from durablejob_controller.jobs import CONFIRMED_FOR, Entry, Jobs, address_of, parse
 from durablejob_controller.kube import Object
 from tests.controller.fake_kube import job_object
@@ -183,6 +183,24 @@ def test_an_exact_answer_from_before_the_version_does_not_replace_a_fresh_batch(
     entry.saw(ABSENT, entry.read + 0.001, exact=False)
     entry.saw(ABSENT, entry.read - 0.001, exact=True)
     assert (entry.fresh, entry.confirmed) == (True, False)
+
+
+def test_a_foreign_run_which_no_batch_shows_does_not_make_each_answer_new() -> None:
+    entry = put(Jobs(), version(1))
+    sent = entry.read
+    foreign = Sighting((Run("a1", Phase.ENDED, foreign=True),), "life")
+    for number in range(3):
+        entry.saw(foreign, sent + number + 0.1, exact=True)
+        entry.saw(ABSENT, sent + number + 0.2, exact=False)
+    assert entry.since == sent + 0.1
+
+
+def test_an_offer_of_a_life_that_is_over_is_forgotten() -> None:
+    entry = put(Jobs(), version(1))
+    for life, kept in (("life", True), ("next life", False)):
+        entry.offer = Offer("a1", incarnation="life")
+        entry.saw(Sighting((), life), time.monotonic(), exact=True)
+        assert (entry.offer is not None) is kept
 
 
 def test_a_run_under_our_key_in_another_namespace_is_nobodys() -> None:

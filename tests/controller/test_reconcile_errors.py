@@ -13,7 +13,7 @@ import pytest
 from durablejob_api.job import DurableJob
 from durablejob_controller import jobs, reconcile, steps
 from durablejob_controller import poller as pollers
-from durablejob_controller.backends.contract import Deferred, Identity, Phase, Run, Traits, Verdict
+from durablejob_controller.backends.contract import Deferred, Identity, Phase, Run, Traits, Unclear, Verdict
 from durablejob_controller.backends.fake import world
 from durablejob_controller.decide import decide
 from durablejob_controller.errors import (
@@ -333,10 +333,52 @@ async def test_a_submission_that_is_never_clear_is_told_and_at_last_given_up(mon
         await stage.work(lambda: stage.reason() == "BackendUnreachable")
         assert (stage.state(), "HTTP 401" in stage.message()) == ("Submitting", True)
         monkeypatch.setattr(steps, "AMBIGUITY_ENDS_AFTER", 0.1)
+        monkeypatch.setattr(steps, "AMBIGUITY_ENDS_AT", 3)
         await stage.work(lambda: stage.state() == "Failed")
         assert stage.reason() == "NeverListed"
         assert "HTTP 401" in stage.message()
         assert backend.closed
+
+
+async def test_an_outage_in_the_middle_of_submitting_is_waited_for_however_long_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(steps, "AMBIGUITY_ENDS_AFTER", 0.5)
+    monkeypatch.setattr(steps, "AMBIGUITY_ENDS_AT", 1)
+    async with staged() as stage:
+        backend = await stage.use_scripted()
+        backend.traits = Traits(Identity.RESERVED_ID, gated=False)
+        backend.answer = Unclear("rm:8088 gave no complete answer")
+        uid = stage.job()
+        await stage.work(lambda: backend.submitted)
+        backend.fault = BackendUnavailable("rm:8088 cannot be reached")
+        await stage.work(lambda: stage.entry(uid).trying_since is None)
+        await asyncio.sleep(0.6)
+        submitted, backend.fault = len(backend.submitted), None
+        await stage.work(lambda: len(backend.submitted) > submitted)
+        assert stage.state() == "Submitting"
+
+
+async def test_a_kill_that_is_refused_is_told_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (pollers, jobs):
+        monkeypatch.setattr(module, "TROUBLE_AFTER", 0.05)
+    monkeypatch.setattr(reconcile, "LOOK_AGAIN", 0.05)
+    async with staged() as stage:
+        backend = await stage.use_scripted()
+        backend.on_submit = lambda s: backend.runs.update({s.current.key: (Run("app-1", Phase.RUNNING),)})
+        stage.job()
+        await stage.work(lambda: stage.state() == "Running")
+        over = (Run("app-1", Phase.ENDED, verdict=Verdict.KILLED),)
+        backend.on_kill = lambda _: backend.runs.update(dict.fromkeys(backend.runs, over))
+        backend.put_fault = CredentialsRefused("rm:8088 refuses the credentials: HTTP 403")
+        stage.kube.change(JOBS, "data", "load", spec={"cancel": {"attempt": 1, "cause": "User"}})
+        await stage.work(lambda: stage.reason() == "BackendUnreachable")
+        assert (stage.state(), "HTTP 403" in stage.message()) == ("Cancelling", True)
+        writes, tries = len(stage.status_writes()), backend.done.count("kill app-1")
+        await stage.work(lambda: backend.done.count("kill app-1") > tries + 2)
+        assert len(stage.status_writes()) == writes
+        backend.put_fault = None
+        await stage.work(lambda: stage.state() == "Cancelled")
 
 
 async def test_what_was_listed_and_then_vanished_is_not_given_up_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ def app_jar(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="package")
 def controller(crds: kube.Cluster) -> Iterator[controllers.Controller]:
     """A controller; tests that kill it start it again."""
-    with controllers.running(crds, "--namespaces", "default", "--poll-interval", "0.5") as running:
+    with controllers.running(crds, "--namespaces", "default,yarn", "--poll-interval", "0.5") as running:
         running.wait_leading()
         yield running
 

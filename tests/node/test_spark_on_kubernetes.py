@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
@@ -17,57 +14,15 @@ from durablejob_api.names import attempt_key
 from tests.e2e.desk import Desk, Object
 from tests.node.conftest import manifest
 from tests.testbed import controller as controllers
-from tests.testbed import node, spark
+from tests.testbed import node
 from tests.testbed.controller import Controller
 from tests.testbed.errors import TestbedError
 from tests.testbed.images import Image
-from tests.testbed.images import spark as image
 from tests.testbed.kube import Cluster
 from tests.testbed.node import Node
 from tests.testbed.spark import distribution
 
-APPS = Path(__file__).parents[1] / "apps"
 QUICK = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"
-
-
-class _Ledger(BaseHTTPRequestHandler):
-    """Writes down whoever calls."""
-
-    book: ClassVar[Path]
-    lock: ClassVar[threading.Lock] = threading.Lock()
-
-    def do_POST(self) -> None:
-        with self.lock, self.book.open("a") as book:
-            book.write(self.path.strip("/") + "\n")
-        self.send_response(204)
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        """Nothing."""
-
-
-@pytest.fixture(scope="module")
-def ledger(here: Node, desk: Desk) -> Iterator[str]:
-    """URL of the ledger, for pods."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Book", (_Ledger,), {"book": desk.ledger}))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://{here.reach(server.server_address[1])}"
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
-@pytest.fixture(scope="module")
-def spark_image(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Image]:
-    """Builds the image of a version of Spark, with the application in both languages."""
-
-    def build(version: str) -> Image:
-        jar = tmp_path_factory.mktemp("jar") / "job.jar"
-        spark.compile_java([APPS / "Job.java"], jar, version=version)
-        return image.build({"job.jar": jar, "job.py": APPS / "job.py"}, version)
-
-    return build
 
 
 @pytest.fixture(scope="module", autouse=True)

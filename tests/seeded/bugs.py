@@ -50,7 +50,7 @@ BUGS = (
     ),
     Bug(
         "a loser of the claim is believed", _C + "steps.py",
-        "    if run.id != run_id:\n        return False\n",
+        "    if run.id != run_id or run.foreign:\n        return False\n",
         "",
         _DECIDE,
     ),
@@ -128,14 +128,15 @@ BUGS = (
     ),
     Bug(
         "the end is written before the fence is closed", _C + "ungated.py",
-        "    if seen.sighting is None or not seen.sighting.closed:\n        return Close()\n",
+        "    if sighting is None or not sighting.closed or (start is not None and not sighting.ended_cleanly):\n"
+        "        return Close(seen=start)\n",
         "",
         _DECIDE,
     ),
     Bug(
         "once accepted and then absent, it is submitted again", _C + "ungated.py",
-        "if accepted or sighting.ended_cleanly or not same_life:",
-        "if sighting.ended_cleanly or not same_life:",
+        "if accepted or sighting.ended_cleanly or not sighting.remembers:",
+        "if sighting.ended_cleanly or not sighting.remembers:",
         _DECIDE,
     ),
     Bug(
@@ -146,7 +147,8 @@ BUGS = (
     ),
     Bug(
         "nothing is looked up before the first submission", _C + "decide.py",
-        "    if not seen.fresh:\n        return LookUp()  # rule 4: also before the first submission\n",
+        "    if not _looked_for(site, seen):\n"
+        "        return _look_for(site)  # rule 4: also before the first submission\n",
         "",
         _DECIDE,
     ),

@@ -46,6 +46,26 @@ KUBERNETES = (
         (_T + "test_reading.py", "tests/backends/kubernetes_job/test_reading.py"),
     ),
     Bug(
+        "a program that cannot start is waited for without end once an init container has run", _O + "pods.py",
+        "containers(pod) if initialized is None else mains", "containers(pod)",
+        (_T + "test_reading.py",),
+    ),
+    Bug(
+        "a webhook's gate is taken with ours", _S + "manifest.py",
+        '"path": f"/spec/schedulingGates/{gate}"', '"path": "/spec/schedulingGates"',
+        (_T + "test_manifest.py", _T + "test_backend.py"),
+    ),
+    Bug(
+        "a Job's pod with Spark's label counts as a driver", _O + "backend.py",
+        "[one for one in found if is_named(one)]", "found",
+        (_T + "test_backend.py",),
+    ),
+    Bug(
+        "a program fails with what is beside it", _S + "reading.py",
+        "if not end:", 'if not end or pods.phase(pod) != "Running":',
+        (_T + "test_reading.py",),
+    ),
+    Bug(
         "a user's text is expanded by the kubelet", _S + "manifest.py",
         'return text.replace("$", "$$")', "return text",
         (_T + "test_manifest.py",),

@@ -131,14 +131,25 @@ YARN = (
     ),
     Bug(
         "a submission that stays unclear is repeated for ever", "controller/durablejob_controller/steps.py",
-        "if seen.trying >= AMBIGUITY_ENDS_AFTER else None", "if False else None",
+        "if again_and_again else None", "if False else None",
         _DECIDE,
     ),
     Bug(
         "a fence that cannot be closed is told to nobody", "controller/durablejob_controller/reconcile.py",
-        "            await self._heard(entry, first, getattr(backend, first)(entry.job, current))\n",
-        "            await getattr(backend, first)(entry.job, current)\n",
+        'await self._heard(entry, "close", backend.close(entry.job, current, seen=first.seen))',
+        "await backend.close(entry.job, current, seen=first.seen)",
         ("tests/controller/test_reconcile_errors.py",),
+    ),
+    Bug(
+        "an outage counts as trying", "controller/durablejob_controller/reconcile.py",
+        "            entry.trying_since = None  # an outage is waited for, however long it is\n", "",
+        ("tests/controller/test_reconcile_errors.py",),
+    ),
+    Bug(
+        "who has just begun to watch does not keep what a look-up has found", _Y + "backend.py",
+        "            self._learn(key, run)\n        return replace(found, runs=(run,))",
+        "            pass\n        return replace(found, runs=(run,))",
+        _BACKEND,
     ),
     Bug(
         "a list is enough to reserve an id", "controller/durablejob_controller/decide.py",

@@ -22,6 +22,9 @@
   "LOG_LEVEL" $controller.logLevel
   "LOG_FORMAT" $controller.logFormat
 }}
+{{- with $controller.highWaterFile }}
+{{- $_ := set $settings "HIGH_WATER_FILE" . }}
+{{- end }}
 {{- if include "durablejob.gateTLS" . }}
 {{- $_ := set $settings "GATE_TLS_CERT" "/etc/durablejob/gate-tls/tls.crt" }}
 {{- $_ := set $settings "GATE_TLS_KEY" "/etc/durablejob/gate-tls/tls.key" }}

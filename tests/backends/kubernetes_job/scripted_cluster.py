@@ -191,10 +191,13 @@ def apply_patch(job: Object, patch: list[Object]) -> None:
         target: Any = job
         for part in path:
             target = (target[int(part)] if target else {}) if isinstance(target, list) else target.get(part, {})
+        if isinstance(target, list):
+            last = int(last)
         if operation["op"] == "add":
             target[last] = operation["value"]
             continue
-        if last not in target or (operation["op"] == "test" and target[last] != operation["value"]):
+        there = last < len(target) if isinstance(target, list) else last in target
+        if not there or (operation["op"] == "test" and target[last] != operation["value"]):
             raise Refused("the server rejected our request due to an error in our request", 422)
         if operation["op"] == "remove":
             del target[last]

@@ -202,12 +202,50 @@ async def test_an_object_that_is_being_deleted_is_not_activated() -> None:
     assert isinstance(await backend.submit(submission), Unclear)
 
 
-async def test_where_the_refusal_cannot_be_explained_it_is_a_doubt() -> None:
-    cluster = ScriptedCluster("reject")
+async def test_where_the_refusal_cannot_be_explained_it_is_a_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = ScriptedCluster()
     backend = make(cluster)
     submission = await works.reserve(JOB, backend)
-    cluster.errors["GET"] = [KubernetesUnavailable("x", 500)]
+
+    def refuse(*_: object) -> None:
+        cluster.errors["GET"] = [KubernetesUnavailable("x", 500)]
+        raise Refused("no", 422)
+
+    monkeypatch.setattr(cluster, "_patch", refuse)
     assert isinstance(await backend.submit(submission), Unclear)
+
+
+async def test_a_refusal_counts_only_of_what_has_not_changed_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = ScriptedCluster()
+    backend = make(cluster)
+    submission = await works.reserve(JOB, backend)
+    patch = cluster._patch
+
+    def changed(job: works.Object, body: object, content_type: str) -> None:
+        monkeypatch.setattr(cluster, "_patch", patch)
+        job["metadata"] |= {"resourceVersion": "later", "finalizers": ["example.com/theirs"]}
+        patch(job, body, content_type)
+
+    monkeypatch.setattr(cluster, "_patch", changed)
+    assert isinstance(await backend.submit(submission), Accepted)
+    assert cluster.of(KEY)["metadata"]["finalizers"] == ["example.com/theirs", objects.HOLD]
+    assert cluster.ledger == [KEY]
+
+
+async def test_what_changes_all_the_time_is_a_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = ScriptedCluster()
+    backend = make(cluster)
+    submission = await works.reserve(JOB, backend)
+    versions = iter(range(1000))
+    patch = cluster._patch
+
+    def changed(job: works.Object, body: object, content_type: str) -> None:
+        job["metadata"]["resourceVersion"] = f"later-{next(versions)}"
+        patch(job, body, content_type)
+
+    monkeypatch.setattr(cluster, "_patch", changed)
+    assert isinstance(await backend.submit(submission), Unclear)
+    assert cluster.ledger == []
 
 
 async def test_a_missing_right_at_the_activation_is_a_doubt() -> None:

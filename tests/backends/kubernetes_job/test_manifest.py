@@ -72,21 +72,26 @@ def test_another_job_has_another_hash(other: DurableJob) -> None:
 
 
 def test_the_activation_names_the_object_by_its_uid_and_its_form() -> None:
-    patch = manifest.activation(works.job(), "o1", "hash")
+    found = manifest.body(works.job(), "k")
+    found["metadata"] |= {"resourceVersion": "7", "finalizers": ["example.com/theirs"]}
+    patch = manifest.activation(works.job(), found, "o1", "hash")
     tests = {step["path"]: step["value"] for step in patch if step["op"] == "test"}
     assert tests == {
         "/metadata/uid": "o1",
         "/metadata/annotations/durablejob.io~1body-hash": "hash",
         "/metadata/ownerReferences/0/uid": "uid-of-load",
+        "/metadata/resourceVersion": "7",
     }
-    assert [step["op"] for step in patch] == ["test"] * 3 + ["remove", "add", "replace"]
+    assert [step["op"] for step in patch] == ["test"] * 4 + ["remove", "add", "replace"]
+    assert patch[-2]["value"] == ["example.com/theirs", objects.HOLD]
     assert patch[-1] == {"op": "replace", "path": "/spec/suspend", "value": False}
 
 
 def test_a_job_for_a_queue_is_given_to_the_queue_still_suspended() -> None:
     job = works.job(labels=QUEUE)
     assert not any(name.startswith("kueue") for name in manifest.body(job, "k")["metadata"]["labels"])
-    changed = {step["path"]: step.get("value") for step in manifest.activation(job, "o1", "h") if step["op"] != "test"}
+    patch = manifest.activation(job, manifest.body(job, "k"), "o1", "h")
+    changed = {step["path"]: step.get("value") for step in patch if step["op"] != "test"}
     assert changed == {
         "/metadata/ownerReferences": None,
         "/metadata/finalizers": [objects.HOLD],

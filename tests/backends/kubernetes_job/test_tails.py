@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from durablejob_api.backend import JobBackendSpec
@@ -14,6 +16,7 @@ from durablejob_controller.errors import KubernetesUnavailable, NotFound
 from tests.backends.kubernetes_job import works
 from tests.backends.kubernetes_job.scripted_cluster import ScriptedCluster
 from tests.backends.spark_standalone.scripted_gate import Paths
+from tests.controller.stage import until
 
 JOB = works.job()
 KEY = works.key(JOB)
@@ -106,6 +109,18 @@ async def test_a_log_that_is_never_told_does_not_delay_the_end(monkeypatch: pyte
     run = await seen(backend)
     assert run.exit_code == 3
     assert "(its log could not be read in time)" in (run.message or "")
+
+
+async def test_while_logs_are_waited_for_it_is_known_where_things_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tails, "PATIENCE", 0.5)
+    cluster = ScriptedCluster(hang=True)
+    backend = await failed(cluster, make(cluster, 5))
+    looking = asyncio.create_task(backend.observe())
+    await until(lambda: reads(cluster))
+    cluster.asked.clear()
+    await backend.kill(cluster.of(KEY)["metadata"]["uid"])
+    assert [method for method, _, _ in cluster.asked] == ["DELETE"]
+    await looking
 
 
 def test_what_is_told_is_short_and_harmless() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 
 from durablejob_api.backend import JobBackendSpec
+from durablejob_api.job import DurableJob
 from durablejob_controller.backends.contract import Backend, Deferred, Offer, Rejected, Verdict
 from durablejob_controller.backends.kubernetes import plugin
 from durablejob_controller.backends.kubernetes_objects.objects import HOLD, RELEASED
@@ -34,10 +37,34 @@ async def test_a_driver_is_reserved_inert_and_activated_once() -> None:
     for _ in range(3):
         await backend.submit(submission)
     driver = cluster.pods[f"dj-{works.KEY}"]
-    assert "schedulingGates" not in driver["spec"]
+    assert driver["spec"]["schedulingGates"] == []
     assert driver["metadata"]["finalizers"] == [HOLD]
     assert "ownerReferences" not in driver["metadata"]
     assert cluster.changes == 1
+
+
+async def test_gates_and_finalizers_of_others_stay() -> None:
+    cluster = ScriptedPods()
+    backend = make(cluster)
+    submission = await job_works.reserve(SPARK, backend)
+    driver = cluster.pods[NAME]
+    driver["spec"]["schedulingGates"].insert(0, {"name": "example.com/approval"})
+    driver["metadata"]["finalizers"] = ["example.com/theirs"]
+    await backend.submit(submission)
+    assert driver["spec"]["schedulingGates"] == [{"name": "example.com/approval"}]
+    assert driver["metadata"]["finalizers"] == ["example.com/theirs", HOLD]
+
+
+async def test_a_jobs_pod_that_looks_like_a_driver_is_none() -> None:
+    cluster = ScriptedPods()
+    backend = make(cluster)
+    await backend.submit(await job_works.reserve(SPARK, backend))
+    driver = cluster.pods[NAME]
+    meta = {**copy.deepcopy(driver["metadata"]), "name": f"{NAME}-x7k2p", "uid": "p1"}
+    cluster.pods[meta["name"]] = {**copy.deepcopy(driver), "metadata": meta}
+    (found,) = (await backend.observe()).runs.values()
+    assert [run.id for run in found] == [driver["metadata"]["uid"]]
+    assert [left.id for left in await backend.leftovers()] == [driver["metadata"]["uid"]]
 
 
 async def test_a_release_takes_the_executors_away_and_gives_the_driver_back_to_its_durablejob() -> None:
@@ -53,6 +80,24 @@ async def test_a_release_takes_the_executors_away_and_gives_the_driver_back_to_i
     assert driver["metadata"]["labels"][RELEASED] == "true"
     (owner,) = driver["metadata"]["ownerReferences"]
     assert owner["uid"] == SPARK.metadata.uid
+
+
+NEITHER = SPARK.model_copy(update={"spec": SPARK.spec.model_copy(update={"spark": None})})
+NEXT = {"another kind": job_works.job(), "no kind of this backend": NEITHER}
+
+
+@pytest.mark.parametrize("job", NEXT.values(), ids=NEXT.keys())
+async def test_an_attempt_is_let_go_although_the_next_ones_work_is_of(job: DurableJob) -> None:
+    cluster = ScriptedPods()
+    backend = make(cluster)
+    submission = await job_works.reserve(SPARK, backend)
+    await backend.close(job, submission.current)
+    assert cluster.pods == {}
+    submission = await job_works.reserve(SPARK, backend)
+    await backend.submit(submission)
+    cluster.finish(works.KEY)
+    await make(cluster).release(job, submission.current)
+    assert cluster.pods[NAME]["metadata"]["finalizers"] == []
 
 
 async def test_one_that_runs_on_belongs_to_nobody() -> None:
@@ -93,6 +138,18 @@ async def test_what_is_left_of_a_durablejob_that_is_no_more_is_removed_once_it_h
     await backend.discard(found)
     assert cluster.pods == {}
     assert cluster.cleared == [f"spark-app-selector=dj-{works.KEY},spark-role=executor"]
+
+
+async def test_what_only_says_to_be_a_driver_of_ours_is_no_leftover() -> None:
+    """A name that is none of ours, which would be taken for the application's whose executors are to go."""
+    cluster = ScriptedPods()
+    backend = make(cluster)
+    await backend.submit(await job_works.reserve(SPARK, backend))
+    cluster.finish(works.KEY)
+    pod = cluster.pods.pop(NAME)
+    pod["metadata"]["name"] = "somebodys-application"
+    cluster.pods["somebodys-application"] = pod
+    assert await backend.leftovers() == ()
 
 
 SHOWN = JobBackendSpec.model_validate(
@@ -155,6 +212,7 @@ async def test_a_quota_that_is_used_up_is_waited_for(what: str) -> None:
     answer = await backend.reserve(SPARK, works.KEY)
     assert isinstance(answer, Deferred)
     assert (answer.reason, "exceeded quota: few" in answer.message) == ("QuotaExceeded", True)
+    assert cluster.pods == {}  # what waits takes nothing from others
     assert isinstance(await backend.reserve(SPARK, works.KEY), Offer)
 
 

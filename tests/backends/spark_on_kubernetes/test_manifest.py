@@ -249,7 +249,8 @@ def test_where_its_ui_is() -> None:
     assert url({"ingress": ingress}) == f"http://{NAME}.data.example.invalid/"
     assert url({"ingress": {**ingress, "tlsSecretName": "cert"}}) == f"https://{NAME}.data.example.invalid/"
     assert url({}, **{"spark.ui.enabled": "false"}) is None
-    assert url({}, **{"spark.ui.port": "0"}) is None
+    for port in ("0", "²", "65536", "9" * 4000):
+        assert url({}, **{"spark.ui.port": port}) is None
 
 
 @pytest.mark.parametrize(
@@ -260,6 +261,9 @@ def test_where_its_ui_is() -> None:
         ("8g", {}, True, 11468),
         ("1g", {"spark.driver.memoryOverhead": "1g"}, False, 2048),
         ("10g", {"spark.kubernetes.memoryOverheadFactor": "0.5"}, False, 15360),
+        ("512m", {"spark.driver.minMemoryOverhead": "1g"}, False, 1536),
+        ("8g", {"spark.driver.minMemoryOverhead": "100m"}, False, 9011),
+        ("1g", {"spark.driver.minMemoryOverhead": "2g", "spark.driver.memoryOverhead": "1g"}, False, 2048),
     ],
 )
 def test_memory_is_counted_as_spark_does(heap: str, conf: dict[str, str], python: bool, expected: int) -> None:
@@ -273,9 +277,13 @@ def test_what_is_no_size_is_refused(text: str) -> None:
 
 
 def test_the_activation_takes_the_gate_from_this_pod_only() -> None:
-    patch = manifest.activation(works.job(), "o1", "hash")
-    assert {"op": "test", "path": "/metadata/uid", "value": "o1"} in patch
-    assert {"op": "remove", "path": "/spec/schedulingGates"} in patch
+    found = pod()
+    found["metadata"]["resourceVersion"] = "7"
+    found["spec"]["schedulingGates"].insert(0, {"name": "example.com/theirs"})
+    patch = manifest.activation(works.job(), found, "o1", "hash")
+    for path, value in (("/metadata/uid", "o1"), ("/metadata/resourceVersion", "7")):
+        assert {"op": "test", "path": path, "value": value} in patch
+    assert {"op": "remove", "path": "/spec/schedulingGates/1"} in patch
     tests = [step["op"] for step in patch].index("remove")
     assert all(step["op"] == "test" for step in patch[:tests])
 

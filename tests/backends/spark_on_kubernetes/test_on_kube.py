@@ -6,6 +6,7 @@ The judge is the fake kubelet's ledger: what it "started", by the attempt's key.
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -126,6 +127,36 @@ async def test_an_activation_that_comes_late_finds_another_pod_and_does_nothing(
     (run,) = (await bench.backend.look_up(late.current.key, again.current)).runs
     assert run.phase is Phase.INERT
     assert bench.starts(late) == 0
+
+
+async def test_another_gate_holds_it_and_another_finalizer_stays(bench: Drivers) -> None:
+    """As a webhook that asks for approval puts them on every pod that is made."""
+    send = bench.kube.call
+
+    async def hooked(method: str, path: str, *, body: Any = None, **given: Any) -> Object:
+        if method == "POST" and path.endswith("/pods"):
+            body["spec"]["schedulingGates"].insert(0, {"name": "example.com/approval"})
+            body["metadata"]["finalizers"] = ["example.com/theirs"]
+        return await send(method, path, body=body, **given)
+
+    bench.kube.call = hooked  # type: ignore[method-assign]
+    submission = await bench.submitted({SECONDS: "1"})
+    name = f"dj-{submission.current.key}"
+
+    def said(what: str) -> str:
+        return bench.kubectl("get", "pod", name, "-o", f"jsonpath={what}")
+
+    assert said("{.spec.schedulingGates[*].name}") == "example.com/approval"
+    assert said("{.metadata.finalizers[*]}") == "example.com/theirs durablejob.io/outcome"
+    run = await bench.until(submission, lambda run: run.reason)
+    assert (run.phase, run.reason) == (Phase.QUEUED, "SchedulingGated")
+    approve = json.dumps({"spec": {"schedulingGates": []}})
+    bench.kubectl("patch", "pod", name, "--type=merge", "-p", approve)
+    assert (await bench.end(submission)).verdict is Verdict.SUCCEEDED
+    await bench.backend.release(submission.job, submission.current)
+    assert said("{.metadata.finalizers[*]}") == "example.com/theirs"
+    bench.kubectl("patch", "pod", name, "--type=merge", "-p", json.dumps({"metadata": {"finalizers": []}}))
+    assert bench.starts(submission) == 1
 
 
 async def test_an_activation_that_is_repeated_and_doubled_starts_it_once(bench: Drivers) -> None:

@@ -77,7 +77,19 @@ CASES: dict[str, tuple[Object, Phase | Verdict]] = {
     ),
     "it succeeded, and what others have put beside it runs on": (pod("Running", ended(0)), Verdict.SUCCEEDED),
     "it failed, and what others have put beside it runs on": (pod("Running", ended(3)), Verdict.FAILED),
-    "it is being deleted, and what is beside it runs on": (pod("Running", ended(143), **DELETED), Phase.RUNNING),
+    "it succeeded, and what others have put beside it failed": (pod("Failed", ended(0)), Verdict.SUCCEEDED),
+    "it failed before it was deleted, and what is beside it runs on": (
+        pod("Running", ended(3), **DELETED),
+        Verdict.FAILED,
+    ),
+    "it succeeded while it was being deleted, and what is beside it runs on": (
+        pod("Running", ended(0, at=LATER), **DELETED),
+        Verdict.SUCCEEDED,
+    ),
+    "it was deleted, and ended by that before what is beside it": (
+        pod("Running", ended(143, at=LATER), **DELETED),
+        Verdict.DELETED,
+    ),
     "its node does not answer": (pod("Unknown", {"running": {}}), Phase.RUNNING),
     "no node would have it": (pod("Failed"), Verdict.FAILED),
 }
@@ -161,6 +173,28 @@ def test_it_has_so_long_to_start_on_its_node() -> None:
     assert run_of(pod("Pending")).expires is None
 
 
+def test_once_its_init_containers_are_done_with_it_has_as_long_again() -> None:
+    given = pod("Pending", {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}})
+    placed = {"type": "PodScheduled", "status": "True", "lastTransitionTime": EARLIER}
+    sidecar = {"name": "proxy", "state": {"running": {}}}
+    first = {"name": "first", "state": {"terminated": {"exitCode": 0}}}
+    given["status"] |= {"conditions": [placed], "initContainerStatuses": [first, sidecar]}
+    assert run_of(given).expires is None
+    given["status"]["conditions"].append({"type": "Initialized", "status": "True", "lastTransitionTime": ASKED})
+    assert run_of(given).expires == datetime(2026, 1, 1, 0, 16, 0, tzinfo=UTC)
+    given["status"]["containerStatuses"].append({"name": "beside", "state": {"running": {}}})
+    assert run_of(given).expires is None
+
+
+def test_a_sidecar_that_is_started_again_and_again_has_begun() -> None:
+    given = pod("Pending", {"waiting": {"reason": "PodInitializing"}})
+    placed = {"type": "PodScheduled", "status": "True", "lastTransitionTime": EARLIER}
+    crashed = {"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": {"exitCode": 1}}}
+    given["status"] |= {"conditions": [placed], "initContainerStatuses": [{"name": "proxy", **crashed}]}
+    run = run_of(given)
+    assert (run.reason, run.expires) == ("CrashLoopBackOff", None)
+
+
 def test_its_ui_is_told_while_it_runs() -> None:
     url = "http://dj-k-ui.n.svc:4040"
     assert read(pod("Running", {"running": {}}), 900, url).tracking_url == url
@@ -177,8 +211,18 @@ def test_what_it_waits_for_is_said() -> None:
     assert run_of(given).reason == "Unschedulable"
 
 
+def test_a_gate_is_told_as_long_as_there_is_one() -> None:
+    given = pod("Pending", gates=("example.com/approval",))
+    given["status"]["conditions"] = [{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"}]
+    assert run_of(given).reason == "SchedulingGated"
+    given["spec"]["schedulingGates"] = []
+    assert run_of(given).reason is None
+
+
 def test_a_log_is_worth_reading_of_what_failed_by_itself() -> None:
     assert has_failed(pod("Failed", ended(1)))
+    assert has_failed(pod("Running", ended(1)))
     assert not has_failed(pod("Succeeded", ended(0)))
+    assert not has_failed(pod("Failed", ended(0)))
     assert not has_failed(pod("Failed", ended(143, at=LATER), **DELETED))
     assert not has_failed(pod("Failed", ended(1), finalizers=[]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -36,8 +37,18 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "our volume": ({"kubernetes": {"volumes": [{"name": "durablejob", "mountPath": "/a", "secret": "a"}]}}, "taken"),
     "our folder": ({"kubernetes": {"volumes": [{"name": "a", "mountPath": "/etc/durablejob", "emptyDir": "1Gi"}]}},
         "taken"),
+    "our folder with more slashes": (
+        {"kubernetes": {"volumes": [{"name": "a", "mountPath": "//etc//./durablejob/", "emptyDir": "1Gi"}]}}, "taken"),
+    "our folder for a Secret": ({"conf": {"spark.kubernetes.driver.secrets.db": "/etc/x/../durablejob"}}, "taken"),
+    "a variable that is a value and a Secret's": (
+        {"conf": {"spark.kubernetes.driverEnv.A": "2", "spark.kubernetes.driver.secretKeyRef.A": "db:k"}}, "A is set"),
     "twice the same label": (
         {"kubernetes": {"driver": {"labels": {"a": "1"}}}, "conf": {"spark.kubernetes.driver.label.a": "2"}}, "too"),
+    "an overhead beyond all sizes": ({"conf": {"spark.driver.memoryOverhead": "9" * 400}}, "size"),
+    "an overhead that is no number any more": ({"conf": {"spark.driver.memoryOverhead": "9" * 4000}}, "size"),
+    "a least overhead that is none": ({"conf": {"spark.driver.minMemoryOverhead": "little"}}, "size"),
+    "a GPU for the driver": ({"conf": {"spark.driver.resource.gpu.amount": "1"}}, "CPU and memory only"),
+    "a folder in memory": ({"conf": {"spark.kubernetes.local.dirs.tmpfs": "true"}}, "only executors would"),
     "a factor that is none": ({"conf": {"spark.driver.memoryOverheadFactor": "nan"}}, "factor"),
     "no setting of Spark": ({"conf": {"hadoop.x": "1"}}, "is not a name"),
     "a setting that is two": ({"conf": {"spark.a=1 --conf spark.master": "local"}}, "is not a name"),
@@ -61,13 +72,36 @@ def test_ordinary_work_may_run() -> None:
     validate(works.job(conf=conf, env=[{"name": "SPARK_USER", "value": "etl"}]), works.SPEC)
 
 
+def test_a_variable_may_not_be_a_value_in_the_defaults_and_a_secrets_in_the_job() -> None:
+    given = {"kubernetes": {"spark": {"image": "i"}}, "defaults": {"sparkConf": {"spark.kubernetes.driverEnv.A": "1"}}}
+    spec = JobBackendSpec.model_validate(given)
+    validate(works.job(conf={"spark.kubernetes.driverEnv.A": "2"}), spec)
+    with pytest.raises(InvalidWork, match="A is set"):
+        validate(works.job(conf={"spark.kubernetes.driver.secretKeyRef.A": "db:key"}), spec)
+
+
+def test_defaults_that_set_a_variable_twice_are_refused() -> None:
+    conf = {"spark.kubernetes.driverEnv.A": "1", "spark.kubernetes.driver.secretKeyRef.A": "db:key"}
+    with pytest.raises(InvalidBackend, match="A is set"):
+        validate_defaults(JobBackendSpec.model_validate({"kubernetes": {"spark": {}}, "defaults": {"sparkConf": conf}}))
+
+
 def test_an_image_must_be_known() -> None:
     nothing = JobBackendSpec.model_validate({"kubernetes": {"spark": {}}})
     with pytest.raises(InvalidWork, match="names no default"):
         validate(works.job(), nothing)
 
 
-def test_defaults_that_cannot_work_are_refused_with_the_backend() -> None:
-    given = {"kubernetes": {"spark": {}}, "defaults": {"sparkConf": {"spark.master": "local"}}}
-    with pytest.raises(InvalidBackend, match=r"spark\.master"):
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("spark.master", "local"),
+        ("spark.driver.memoryOverhead", "9" * 400),
+        ("spark.driver.memoryOverhead", "much"),
+        ("spark.kubernetes.memoryOverheadFactor", "inf"),
+    ],
+)
+def test_defaults_that_cannot_work_are_refused_with_the_backend(name: str, value: str) -> None:
+    given = {"kubernetes": {"spark": {}}, "defaults": {"sparkConf": {name: value}}}
+    with pytest.raises(InvalidBackend, match=re.escape(name)):
         validate_defaults(JobBackendSpec.model_validate(given))

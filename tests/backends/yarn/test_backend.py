@@ -29,7 +29,7 @@ from durablejob_controller.backends.yarn import plugin
 from durablejob_controller.errors import BackendUnavailable, InvalidBackend
 from tests.backends.spark_standalone.scripted_gate import Paths
 from tests.backends.yarn import works
-from tests.backends.yarn.scripted_yarn import ScriptedYarn
+from tests.backends.yarn.scripted_yarn import STORES, ScriptedYarn
 
 SURROUNDINGS = Surroundings("Cluster-UID", "http://gate:1", Paths(), timeout=10.0)
 
@@ -322,6 +322,38 @@ async def test_what_has_left_the_list_is_asked_for_by_its_id_once_and_nothing_el
         assert cluster.calls == ["GET /ws/v1/cluster/apps"]
 
 
+async def test_who_has_just_begun_to_watch_lists_what_a_look_up_has_found_ended() -> None:
+    """Else each batch of the next leader contradicts each look-up, and nothing is ever concluded from either."""
+    async with opened() as (before, cluster):
+        job = works.job()
+        submission = await works.reserve(job, before)
+        await before.submit(submission)
+        heir = plugin.make(works.backend(cluster.url), SURROUNDINGS)
+        cluster.finish(works.key(job))
+        assert works.key(job) not in (await heir.observe()).runs
+        exact = await heir.look_up(works.key(job), submission.current)
+        assert [run.phase for run in exact.runs] == [Phase.ENDED]
+        assert (await heir.observe()).runs[works.key(job)] == exact.runs
+        await heir.aclose()
+
+
+async def test_one_application_that_cannot_be_read_hides_none_of_the_others() -> None:
+    async with opened() as (backend, cluster):
+        odd, other = works.job("odd"), works.job("other")
+        submission = await works.reserve(odd, backend)
+        for submitted in (submission, await works.reserve(other, backend)):
+            await backend.submit(submitted)
+        await backend.observe()
+        (app,) = [app for app in cluster.runs if app.key == works.key(odd)]
+        for state in ("RUNNING", "FINISHED"):  # in the list, and asked for by itself
+            app.state, app.final = state, None  # type: ignore[assignment]
+            assert list((await backend.observe()).runs) == [works.key(other)]
+            with pytest.raises(BackendUnavailable, match="not as a ResourceManager does"):
+                await backend.look_up(works.key(odd), submission.current)
+        with pytest.raises(BackendUnavailable):  # before it is reserved, each counts
+            await backend.look_up(works.key(odd), None)
+
+
 async def test_a_list_that_is_made_while_it_recovers_ends_nothing() -> None:
     async with opened() as (backend, cluster):
         await backend.submit(await works.reserve(works.job(), backend))
@@ -477,7 +509,24 @@ async def test_an_application_stays_ours_when_the_backends_user_is_another_now()
         after = plugin.make(works.backend(cluster.url, yarn={"user": "batch"}), SURROUNDINGS)
         found = await after.look_up(works.key(job), submission.current)
         assert [(run.active, run.foreign) for run in found.runs] == [(True, False)]
+        assert (await after.observe()).runs[works.key(job)] == found.runs
+        cluster.finish(works.key(job))
+        assert [run.phase for run in (await after.observe()).runs[works.key(job)]] == [Phase.ENDED]
         await after.aclose()
+
+
+@pytest.mark.parametrize("seen", [None, "1790000001000"])
+async def test_a_folder_that_was_made_anew_after_the_close_takes_no_tombstone_away(seen: str | None) -> None:
+    """By who still takes himself for the leader, for a reservation that is none."""
+    async with opened() as (backend, _):
+        job = works.job()
+        submission = await works.reserve(job, backend)
+        await backend.close(job, submission.current)
+        await works.reserve(job, backend)
+        for _ in range(2):
+            await backend.close(job, submission.current, seen=seen)
+        found = await backend.look_up(works.key(job), submission.current)
+        assert (found.closed, found.seen, found.ended_cleanly) == (True, seen, False)
 
 
 # --- what it is ----------------------------------------------------------------------------------------
@@ -502,6 +551,20 @@ async def test_the_guarantee_follows_from_fence_and_recovery(
         assert (probe.ready, probe.guarantee) == (True, guarantee)
         assert words in probe.message
         assert backend.traits.gated is gated
+
+
+@pytest.mark.parametrize(("gated", "ready"), [(False, False), (True, True)])
+async def test_several_resource_managers_without_recovery_are_not_ready_for_the_staging_fence(
+    gated: bool, ready: bool
+) -> None:
+    """One that was active, and standby, and is active again, is the same process and has forgotten all."""
+    async with works.serving(ScriptedYarn()) as cluster, works.serving(ScriptedYarn()) as standby:
+        cluster.store, standby.ha_state = f"{STORES}.NullRMStateStore", "STANDBY"
+        urls = [cluster.url, standby.url]
+        backend = plugin.make(works.backend(cluster.url, gated=gated, yarn={"resourceManagers": urls}), SURROUNDINGS)
+        found = await backend.probe()
+        assert (found.ready, found.reason) == (ready, "Ready" if ready else "RecoveryIsOff")
+        await backend.aclose()
 
 
 async def test_a_backend_in_safe_mode_is_not_ready_where_its_folder_is_still_to_be_made() -> None:

@@ -105,7 +105,7 @@ def test_sparks_own_class_puts_the_containers_folder_on_the_programs_class_path(
 @pytest.mark.parametrize(
     ("gated", "conf", "waits"),
     [
-        (True, {}, "700s"),
+        (True, {}, "580s"),  # before the ResourceManager takes it for dead
         (True, {"spark.durablejob.patienceSeconds": "30"}, "130s"),
         (True, {"spark.durablejob.patienceSeconds": "soon"}, "700s"),  # as Gate.java reads it
         (True, {"spark.yarn.am.waitTime": "5min"}, "5min"),

@@ -8,8 +8,15 @@ import pytest
 
 from tests.e2e.desk import Desk
 from tests.e2e.yarn.stage import Stage
-from tests.testbed import yarn
+from tests.testbed import kube, yarn
 from tests.testbed.controller import Controller
+
+
+@pytest.fixture(scope="package")
+def desk(crds: kube.Cluster, tmp_path_factory: pytest.TempPathFactory) -> Desk:
+    """In a namespace of its own: names of jobs are those of other tests, too."""
+    crds.kubectl("apply", "-f", "-", input='{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "yarn"}}')
+    return Desk(crds, tmp_path_factory.mktemp("yarn-desk"), namespace="yarn")
 
 
 @pytest.fixture(scope="package")

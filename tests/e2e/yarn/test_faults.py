@@ -106,7 +106,7 @@ def test_a_controller_killed_when_its_submission_has_arrived_and_before_it_hears
 def test_two_controllers_without_any_lease_start_each_program_once(
     crds: kube.Cluster, stage: Stage, desk: Desk, controller: Controller
 ) -> None:
-    options = ("--no-elect", "--namespaces", "default", "--poll-interval", "0.5")
+    options = ("--no-elect", "--namespaces", "default,yarn", "--poll-interval", "0.5")
     with controllers.running(crds, *options, name="second") as second:
         names = [f"pair-{n}" for n in range(6)]
         for name in names:

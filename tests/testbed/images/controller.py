@@ -17,7 +17,7 @@ from tests.testbed.progress import say
 
 ROOT = Path(__file__).parents[3]
 DOCKERFILE = ROOT / "controller" / "Dockerfile"
-NAME = "lab.local/durablejob-controller:1"
+NAME = "lab.local/durablejob-controller:lab"
 PACKAGES = ("python3-minimal", "libpython3-stdlib")
 RUNS = [
     'pip install --no-cache-dir --no-compile --target /app "/src[controller]"',

@@ -262,16 +262,15 @@ class Yarn:
         return self.webhdfs("GET", path, "GETFILESTATUS").status_code == 200
 
     def await_hdfs(self) -> None:
-        """Wait until HDFS takes files: out of safe mode, with its DataNode."""
+        """Wait until HDFS takes files: a DataNode that is alive has perhaps not yet told of its disks."""
 
         def writable() -> bool:
-            with contextlib.suppress(httpx.HTTPError, KeyError, ValueError, IndexError):
-                query = {"qry": "Hadoop:service=NameNode,name=NameNodeInfo"}
-                found = httpx.get(f"{self.name_node}/jmx", params=query, timeout=5, trust_env=False).json()["beans"][0]
-                return not found["Safemode"] and len(found["LiveNodes"]) > 2
+            with contextlib.suppress(httpx.HTTPError, KeyError):
+                self.upload("/.written", b"x")
+                return True
             return False
 
-        self.site.wait_until(writable, self.process("namenode"), "out of safe mode", BOOT)
+        self.site.wait_until(writable, self.process("namenode"), "taking files", BOOT)
 
     # --- the inside -------------------------------------------------------------------------------------
 
@@ -292,7 +291,7 @@ class Yarn:
             {
                 "fs.defaultFS": default,
                 "hadoop.tmp.dir": tmp,
-                "hadoop.zk.address": f"{HOST}:{self._zookeeper}",
+                "hadoop.zk.address": f"{HOST}:{self._zookeeper}",  # of the state store
                 "ipc.client.connect.retry.interval": "200",
                 "hadoop.security.token.service.use_ip": "false",
             },
@@ -337,6 +336,7 @@ class Yarn:
                 "yarn.resourcemanager.ha.enabled": "true",
                 "yarn.resourcemanager.ha.rm-ids": ",".join(m.id for m in self.managers),
                 "yarn.resourcemanager.cluster-id": "testbed",
+                "yarn.resourcemanager.zk-address": f"{HOST}:{self._zookeeper}",  # of the election
                 "yarn.resourcemanager.zk-timeout-ms": "3000",
             }
         for manager in self.managers:

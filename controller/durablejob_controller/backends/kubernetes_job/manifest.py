@@ -55,13 +55,13 @@ def queue_labels(job: DurableJob) -> dict[str, str]:
     return {name: value for name, value in labels.items() if name.startswith(KUEUE)} if labels.get(QUEUE) else {}
 
 
-def activation(job: DurableJob, uid: str, hash_: str) -> list[Object]:
-    """JSON patch that activates the object of this uid, if it is inert and of this form; else the API server refuses.
+def activation(job: DurableJob, found: Object, uid: str, hash_: str) -> list[Object]:
+    """JSON patch that activates ``found``, if it is inert and of this uid and form; else the API server refuses.
 
     A Job that goes to a queue stays suspended: Kueue unsuspends what it admits, and its webhook refuses a queue
     name that is given to a Job while that is unsuspended (validateUpdateForQueueName in Kueue's jobframework).
     """
-    patch = objects.activation(job, uid, hash_)
+    patch = objects.activation(job, found, uid, hash_)
     queue = queue_labels(job)
     for name, value in sorted(queue.items()):
         patch.append({"op": "add", "path": pointer("metadata", "labels", name), "value": value})

@@ -42,6 +42,7 @@ from durablejob_controller.backends.kubernetes_objects.objects import (
     RELEASED,
     Object,
     is_held,
+    is_named,
     is_of,
     key_of,
     name_of,
@@ -147,7 +148,7 @@ class KubernetesObjects:
     async def _offer(self, kind: Kind, job: DurableJob, made: Object) -> Offer | Deferred | Rejected:
         if not kind.is_inert(made):
             raise BackendUnavailable(f"the {kind.name} {made['metadata']['name']} is not inert as it was made")
-        self._remember(kind, [made])
+        self._where |= _places(kind, [made])
         for companion in kind.companions(job, made):
             turned_away = await self._accompany(kind, made, companion)
             if turned_away is not None:
@@ -163,46 +164,51 @@ class KubernetesObjects:
         except Conflict:
             return None  # it is there: its name holds this object's uid
         except (Refused, Forbidden) as error:
-            if (deferred := _deferred(error)) is not None:
-                return deferred
-            await self._remove_inert(kind, made)
-            return _rejected(kind, error)
+            await self._remove_inert(kind, made)  # what waits takes no share of a quota; and nothing stays
+            return _deferred(error) or _rejected(kind, error)
         except NotFound as error:
             raise BackendUnavailable(f"there is no namespace {meta['namespace']}") from error
         return None
 
     async def submit(self, submission: Submission) -> Answer:
-        """Activate the object of the recorded uid, if it is still inert and of the recorded form."""
+        """Activate the object of the recorded uid, if it is still inert and of the recorded form.
+
+        The patch is for the version that was read: others may put gates and finalizers of theirs on it, and a refusal
+        counts only if nothing has changed meanwhile.
+        """
         job, reservation = submission.job, submission.reservation
         kind, uid = self._kind(job), reservation.object_uid or ""
         path = path_of(kind.collection, job.metadata.namespace, name_of(submission.current.key))
-        patch = kind.activation(job, uid, reservation.body_hash)
-        try:
-            made = await self._calls.send("PATCH", path, body=patch, content_type=JSON_PATCH)
-        except (NotFound, Conflict) as error:
-            return Unclear(f"there was nothing to activate: HTTP {error.status}")
-        except (Refused, Forbidden) as error:
-            return await self._refused(kind, path, uid, error)
-        except BackendUnavailable as error:
-            return Unclear(str(error))
-        return Accepted(uid) if checked(made)["metadata"]["uid"] == uid else Unclear("another object answered")
-
-    async def _refused(self, kind: Kind, path: str, uid: str, error: KubernetesError) -> Answer:
-        """Why the activation was refused: it has been done, its object is no more, or admission forbids it."""
-        try:
-            found = await self._calls.get(path)
-        except BackendUnavailable as unread:
-            return Unclear(str(unread))
-        if found is None or found["metadata"]["uid"] != uid or found["metadata"].get("deletionTimestamp"):
-            return Unclear("there was nothing to activate: the reserved object is no more")
-        return _rejected(kind, error) if kind.is_inert(found) else Accepted(uid)
+        refused: tuple[str | None, KubernetesError] | None = None
+        for _ in range(_TRIES):
+            try:
+                found = await self._calls.get(path)
+                if found is None or found["metadata"]["uid"] != uid or found["metadata"].get("deletionTimestamp"):
+                    return Unclear("there was nothing to activate: the reserved object is no more")
+                if not kind.is_inert(found):
+                    return Accepted(uid)
+                version = found["metadata"].get("resourceVersion")
+                if refused is not None and refused[0] == version:
+                    return _rejected(kind, refused[1])
+                patch = kind.activation(job, found, uid, reservation.body_hash)
+                made = await self._calls.send("PATCH", path, body=patch, content_type=JSON_PATCH)
+            except (Refused, Forbidden) as error:
+                refused = version, error
+            except (NotFound, Conflict) as error:
+                return Unclear(f"there was nothing to activate: HTTP {error.status}")
+            except BackendUnavailable as error:
+                return Unclear(str(error))
+            else:
+                return Accepted(uid) if checked(made)["metadata"]["uid"] == uid else Unclear("another object answered")
+        return Unclear(f"the {kind.name} {name_of(submission.current.key)} changes faster than it can be activated")
 
     # --- look -------------------------------------------------------------------------------------------
 
     async def observe(self) -> Snapshot:
         """One list for each kind, of the objects of all attempts that are not released."""
         seen = await self._listed()
-        self._where = {}
+        # At once: whoever asks while logs are waited for finds those that were seen before, or these.
+        self._where = {uid: where for kind, objects in seen for uid, where in _places(kind, objects).items()}
         self._tails.keep({one["metadata"]["uid"] for _, objects in seen for one in objects})
         found: defaultdict[str, tuple[Run, ...]] = defaultdict(tuple)
         for kind, objects in seen:
@@ -211,10 +217,12 @@ class KubernetesObjects:
         return Snapshot(self._cluster_uid, dict(found))
 
     async def _listed(self) -> list[tuple[Kind, list[Object]]]:
-        return [
+        """What has one of our names; labels alone are anybody's to give."""
+        listed = [
             (kind, await self._calls.objects(kind.collection, self._namespace, labelSelector=kind.selector))
             for kind in self._kinds
         ]
+        return [(kind, [one for one in found if is_named(one)]) for kind, found in listed]
 
     async def look_up(self, key: str, current: Current | None) -> Sighting:
         """What has the name that belongs to ``key``, of whatever kind, whoever made it.
@@ -239,13 +247,8 @@ class KubernetesObjects:
             runs = await kind.runs(self._calls, self._tails, self._namespace, found)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise BackendUnavailable(f"the API server's answer is not made of {kind.name}s") from error
-        self._remember(kind, found)
+        self._where |= _places(kind, found)
         return list(zip(found, runs, strict=True))
-
-    def _remember(self, kind: Kind, found: Sequence[Object]) -> None:
-        for one in found:
-            meta = one["metadata"]
-            self._where[meta["uid"]] = (kind, meta["namespace"], meta["name"])
 
     # --- kill, close, release -----------------------------------------------------------------------------
 
@@ -262,11 +265,13 @@ class KubernetesObjects:
 
     async def close(self, job: DurableJob, current: Current, *, seen: str | None = None) -> None:
         """Remove the reserved object if it is inert: a uid does not come back."""
-        kind = self._kind(job)
         uid = current.reservation.object_uid if current.reservation is not None else None
-        name = name_of(current.key)
+        for where in self._candidates(job, current):
+            await self._shut(*where, uid)
+
+    async def _shut(self, kind: Kind, namespace: str, name: str, uid: str | None) -> None:
         for _ in range(_TRIES):
-            found = await self._calls.get(path_of(kind.collection, job.metadata.namespace, name))
+            found = await self._calls.get(path_of(kind.collection, namespace, name))
             if found is None or found["metadata"]["uid"] != uid or not kind.is_inert(found):
                 return
             if await self._remove_inert(kind, found):
@@ -276,7 +281,12 @@ class KubernetesObjects:
     async def release(self, job: DurableJob, current: Current) -> None:
         """Take our finalizer off the recorded object."""
         uid = current.reservation.object_uid if current.reservation is not None else None
-        await self._let_go(self._kind(job), str(job.metadata.namespace), name_of(current.key), uid, job)
+        for where in self._candidates(job, current):
+            await self._let_go(*where, uid, job)
+
+    def _candidates(self, job: DurableJob, current: Current) -> list[Where]:
+        """Where the object of an attempt may be: its kind is not recorded, and the job's work may be another today."""
+        return [(kind, str(job.metadata.namespace), name_of(current.key)) for kind in self._kinds]
 
     async def leftovers(self) -> tuple[Leftover, ...]:
         """Objects that our finalizer holds: an inert one is collected with its DurableJob."""
@@ -356,6 +366,12 @@ class KubernetesObjects:
 
     async def aclose(self) -> None:
         """The client is the controller's."""
+
+
+def _places(kind: Kind, found: Sequence[Object]) -> dict[str, Where]:
+    """Where these are, by uid."""
+    metas = (one["metadata"] for one in found)
+    return {meta["uid"]: (kind, meta["namespace"], meta["name"]) for meta in metas}
 
 
 def _deferred(error: KubernetesError) -> Deferred | None:

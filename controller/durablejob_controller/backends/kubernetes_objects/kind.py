@@ -55,8 +55,8 @@ class Kind(Protocol):
 
     def body_hash(self, job: DurableJob, key: str) -> str: ...
 
-    def activation(self, job: DurableJob, uid: str, hash_: str) -> list[Object]:
-        """JSON patch that activates the object of this uid, if it is inert and of this form."""
+    def activation(self, job: DurableJob, found: Object, uid: str, hash_: str) -> list[Object]:
+        """JSON patch that activates ``found``, which is inert, if it has this uid and this form, and is unchanged."""
         ...
 
     def is_inert(self, found: Object) -> bool: ...

@@ -61,17 +61,22 @@ def hashed(*parts: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def activation(job: DurableJob, uid: str, hash_: str) -> list[Object]:
-    """What is the same in every activating patch: only this inert object, of this form; and it is held from then on."""
-    tests: Mapping[str, str] = {
+def activation(job: DurableJob, found: Object, uid: str, hash_: str) -> list[Object]:
+    """What is the same in every activating patch: only this inert object, of this form; and it is held from then on.
+
+    It is for the version ``found``: the finalizers of others stay.
+    """
+    tests: Mapping[str, str | None] = {
         "/metadata/uid": uid,
         pointer("metadata", "annotations", HASH): hash_,
         "/metadata/ownerReferences/0/uid": job.metadata.uid,
+        "/metadata/resourceVersion": found["metadata"].get("resourceVersion"),
     }
+    finalizers = [*(found["metadata"].get("finalizers") or ()), HOLD]
     return [
         *({"op": "test", "path": path, "value": value} for path, value in tests.items()),
         {"op": "remove", "path": "/metadata/ownerReferences"},
-        {"op": "add", "path": "/metadata/finalizers", "value": [HOLD]},
+        {"op": "add", "path": "/metadata/finalizers", "value": finalizers},
     ]
 
 
@@ -95,6 +100,12 @@ def is_of(found: Object, job: DurableJob, key: str) -> bool:
     """It was made for this attempt of this very DurableJob."""
     labels = found["metadata"].get("labels") or {}
     return (labels.get(KEY), labels.get(OWNER)) == (key, job.metadata.uid)
+
+
+def is_named(found: Object) -> bool:
+    """It has the name that belongs to its key: the pods of a Job have the key, too, and names of their own."""
+    key = key_of(found)
+    return key is not None and found["metadata"]["name"] == name_of(key)
 
 
 def key_of(found: Object) -> str | None:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from durablejob_controller.backends.kubernetes_objects.objects import Object
 
 _ORDINARY = (None, "ContainerCreating", "PodInitializing")
+_GATED = "SchedulingGated"
 _DISRUPTIONS = {
     "EvictionByEvictionAPI": "Evicted",
     "TerminationByKubelet": "Evicted",
@@ -57,6 +58,8 @@ def obstacle(pod: Object) -> Said | None:
             return Said(str(known)[:128], f"{word}: {why.get('message') or container['name']}"[:512])
     placed = _condition(pod, "PodScheduled")
     if placed is not None and placed["status"] == "False":
+        if placed.get("reason") == _GATED and not pod["spec"].get("schedulingGates"):
+            return None  # the scheduler has not looked at it since its last gate was taken
         word = str(placed.get("reason") or "Unschedulable")
         return Said(word[:128], f"{word}: {placed.get('message')}"[:512])
     return None
@@ -65,13 +68,29 @@ def obstacle(pod: Object) -> Said | None:
 def expires(pod: Object, patience: int) -> datetime | None:
     """When it will have been on its node for ``patience`` seconds without having started anything.
 
-    None: it is on none, or a container of it has run; init containers may take as long as they like.
+    None: it is on none, or a container of it has run; init containers may take as long as they like. Once these are
+    done with (a sidecar among them: once it runs), the others have as long again.
     """
-    placed = _condition(pod, "PodScheduled")
-    begun = any({"running", "terminated"} & (one.get("state") or {}).keys() for one in containers(pod))
-    if phase(pod) != "Pending" or begun or placed is None or placed["status"] != "True":
+    placed, initialized = _since(pod, "PodScheduled"), _since(pod, "Initialized")
+    mains = (pod.get("status") or {}).get("containerStatuses") or ()
+    begun = any(_has_run(one) for one in (containers(pod) if initialized is None else mains))
+    if phase(pod) != "Pending" or begun or placed is None:
         return None
-    return datetime.fromisoformat(str(placed["lastTransitionTime"])) + timedelta(seconds=patience)
+    return (initialized or placed) + timedelta(seconds=patience)
+
+
+def _has_run(container: Mapping[str, Any]) -> bool:
+    """Also one that waits to be started again."""
+    now = (container.get("state") or {}).keys()
+    return bool({"running", "terminated"} & now or container.get("lastState"))
+
+
+def _since(pod: Object, kind: str) -> datetime | None:
+    """Since when this condition is true; None: it is not."""
+    found = _condition(pod, kind)
+    if found is None or found["status"] != "True":
+        return None
+    return datetime.fromisoformat(str(found["lastTransitionTime"]))
 
 
 def disruption(pod: Object) -> Said | None:

@@ -39,11 +39,13 @@ REFUSED = {
     "spark.driver.cores": "use spec.spark.driver.cores",
     "spark.driver.memory": "use spec.spark.driver.memory",
     "spark.kubernetes.file.upload.path": "nothing is uploaded: name files where the driver can read them",
+    "spark.kubernetes.local.dirs.tmpfs": "only executors would get it: the driver's Pod has no such folder",
     "spark.kubernetes.appKillPodDeletionGracePeriod": _POD,
     "spark.kubernetes.report.interval": _POD,
 }  # fmt: skip
 """Not in a job, nor in a backend's defaults."""
 REFUSED_PREFIXES = {
+    "spark.driver.resource.": "a driver's Pod gets CPU and memory only",
     "spark.kubernetes.authenticate.": _PEOPLE,
     "spark.kubernetes.submission.": _POD,
     "spark.kubernetes.driver.volumes.": "use spec.spark.kubernetes.volumes",
@@ -62,8 +64,9 @@ _SCHEDULER = "spark.kubernetes.scheduler.name"
 _OVERHEAD = "spark.driver.memoryOverhead"
 _FACTORS = ("spark.driver.memoryOverheadFactor", "spark.kubernetes.memoryOverheadFactor")
 _DYNAMIC = "spark.dynamicAllocation"
-_LEAST_OVERHEAD = 384
-"""MiB, as in Spark: what a JVM needs beside its heap."""
+_LEAST = "spark.driver.minMemoryOverhead"
+_LEAST_OVERHEAD = "384m"
+"""As in Spark: what a JVM needs beside its heap."""
 _CONSUMED = (
     DRIVER_ACCOUNT, EXECUTOR_ACCOUNT, "spark.kubernetes.driver.container.image",
     "spark.kubernetes.driver.request.cores", "spark.kubernetes.driver.limit.cores",
@@ -74,7 +77,8 @@ _CONSUMED_PREFIXES = (
     "spark.kubernetes.driverEnv.", "spark.kubernetes.driver.secretKeyRef.", "spark.kubernetes.driver.secrets.",
 )  # fmt: skip
 _UNITS = {"k": 1 / 1024, "m": 1.0, "g": 1024.0, "t": 1024.0 * 1024}
-_SIZE = re.compile(r"([0-9]+)([kmgt]?)b?", re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]{1,15})([kmgt]?)b?", re.IGNORECASE)
+_PORT = re.compile(r"[0-9]{1,5}")
 
 
 def why_refused(name: str) -> str | None:
@@ -223,7 +227,7 @@ class Wishes:
     def ui_port(self) -> int | None:
         """Port of the driver's UI; None: it has none, or one that nobody knows beforehand."""
         port = self.conf.get("spark.ui.port", "4040")
-        if self.conf.get("spark.ui.enabled", "true") != "true" or not port.isdigit():
+        if self.conf.get("spark.ui.enabled", "true") != "true" or not _PORT.fullmatch(port):
             return None
         return int(port) if 0 < int(port) < 65536 else None
 
@@ -243,7 +247,7 @@ class Wishes:
         factor = next((float(self.conf[name]) for name in _FACTORS if name in self.conf), 0.4 if python else 0.1)
         if not 0 <= factor < 1024:
             raise ValueError(f"{factor} is not a factor of memory")
-        return base + max(_LEAST_OVERHEAD, int(base * factor))
+        return base + max(mebibytes(self.conf.get(_LEAST, _LEAST_OVERHEAD)), int(base * factor))
 
     def under(self, prefix: str) -> dict[str, str]:
         """What is set under a prefix, by the rest of the key."""
@@ -254,5 +258,5 @@ def mebibytes(size: str) -> int:
     """MiB of a size as Spark writes it, where a number alone counts MiB; raises ``ValueError``."""
     found = _SIZE.fullmatch(size.strip())
     if found is None:
-        raise ValueError(f"{size!r} is not a size as Spark writes it, such as 512m or 2g")
+        raise ValueError(f"{size[:40]!r} is not a size as Spark writes it, such as 512m or 2g")
     return max(1, int(int(found[1]) * _UNITS[found[2].lower() or "m"]))

@@ -52,8 +52,8 @@ class DriverKind:
     def body_hash(self, job: DurableJob, key: str) -> str:
         return manifest.body_hash(job, key, self._spec)
 
-    def activation(self, job: DurableJob, uid: str, hash_: str) -> list[Object]:
-        return manifest.activation(job, uid, hash_)
+    def activation(self, job: DurableJob, found: Object, uid: str, hash_: str) -> list[Object]:
+        return manifest.activation(job, found, uid, hash_)
 
     def is_inert(self, found: Object) -> bool:
         return manifest.is_inert(found)

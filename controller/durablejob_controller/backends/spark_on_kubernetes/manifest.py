@@ -51,9 +51,10 @@ def body_hash(job: DurableJob, key: str, spec: JobBackendSpec) -> str:
     return objects.hashed(_manifest(job, key, spec))
 
 
-def activation(job: DurableJob, uid: str, hash_: str) -> list[Object]:
-    """JSON patch that takes the gate from the Pod of this uid, if it is inert and of this form."""
-    return [*objects.activation(job, uid, hash_), {"op": "remove", "path": "/spec/schedulingGates"}]
+def activation(job: DurableJob, found: Object, uid: str, hash_: str) -> list[Object]:
+    """JSON patch that takes our gate from ``found``, if it is inert and of this uid and form; those of others stay."""
+    gate = [gate.get("name") for gate in found["spec"]["schedulingGates"]].index(GATE)
+    return [*objects.activation(job, found, uid, hash_), {"op": "remove", "path": f"/spec/schedulingGates/{gate}"}]
 
 
 def is_inert(found: Object) -> bool:

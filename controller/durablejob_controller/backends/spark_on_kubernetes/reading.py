@@ -34,7 +34,7 @@ def run_of(pod: Object, start_deadline: int, url: str | None = None, tail: str |
     ``start_deadline``: seconds that it may need to start on its node. ``url``: of its UI, while it runs. ``tail``: the
     last lines of its log.
     """
-    meta, phase = pod["metadata"], pods.phase(pod)
+    meta, phase = pod["metadata"], _phase(pod)
     facts: dict[str, Any] = {
         "id": meta["uid"],
         "namespace": meta["namespace"],
@@ -43,10 +43,6 @@ def run_of(pod: Object, start_deadline: int, url: str | None = None, tail: str |
     }
     if is_inert(pod):
         return Run(phase=Phase.INERT, **facts)
-    end = _end(pod)
-    if phase == "Running" and end and not meta.get("deletionTimestamp"):
-        # Somebody has put other containers beside it, which run on: the program has ended, and is never restarted.
-        phase = "Failed" if end["exitCode"] else "Succeeded"
     if phase == "Succeeded":
         return Run(phase=Phase.ENDED, verdict=Verdict.SUCCEEDED, exit_code=0, **facts)
     taken = pods.disruption(pod)
@@ -72,12 +68,23 @@ def run_of(pod: Object, start_deadline: int, url: str | None = None, tail: str |
 
 def has_failed(pod: Object) -> bool:
     """It has failed of itself, and is not released: its log says why."""
-    return pods.phase(pod) == "Failed" and bool(_end(pod)) and is_held(pod) and not _ended_by_deletion(pod)
+    return _phase(pod) == "Failed" and bool(_end(pod)) and is_held(pod) and not _ended_by_deletion(pod)
 
 
 def is_worth_telling(line: str) -> bool:
     """Whether a line of a log is more than Spark's own chatter."""
     return _CHATTER.match(line) is None
+
+
+def _phase(pod: Object) -> str:
+    """The Pod's, but for the end of the driver's own container, which is never restarted.
+
+    What others have put beside it may run on, or fail.
+    """
+    end = _end(pod)
+    if not end:
+        return pods.phase(pod)
+    return "Failed" if end["exitCode"] else "Succeeded"
 
 
 def _end(pod: Object) -> Mapping[str, Any]:
@@ -94,9 +101,9 @@ def _ended_by_deletion(pod: Object) -> bool:
     meta = pod["metadata"]
     if not meta.get("deletionTimestamp"):
         return False
-    if pods.phase(pod) == "Pending":
+    if _phase(pod) == "Pending":
         return not pod["spec"].get("nodeName")  # no Pod that is being deleted is given a node
-    if pods.phase(pod) != "Failed":
+    if _phase(pod) != "Failed":
         return False
     finished = _end(pod).get("finishedAt")
     if not finished:

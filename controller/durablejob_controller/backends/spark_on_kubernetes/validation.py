@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Mapping
 
@@ -32,9 +33,16 @@ def validate(job: DurableJob, spec: JobBackendSpec) -> None:
             raise InvalidWork("ForbiddenConf", f"spark.conf[{name}]", f"may not be set: {why}")
     for name in sorted(typed(work).keys() & work.conf.keys()):
         raise InvalidWork("ConflictingSettings", f"spark.conf[{name}]", "is set by a field of spec.spark too")
+    if both := _twice(wishes):
+        words = "is set by spark.kubernetes.driverEnv and by spark.kubernetes.driver.secretKeyRef"
+        raise InvalidWork("ConflictingSettings", "spark.conf", f"{both} {words} (in the backend's defaults, perhaps)")
     _check_typed(work)
     _check_environment(work)
     _check_volumes(work)
+    for secret, folder in wishes.secrets.items():
+        if _is_ours(folder):
+            field = f"spark.conf[spark.kubernetes.driver.secrets.{secret}]"
+            raise InvalidWork("InvalidSpec", field, f"{FOLDER} is taken: mount it elsewhere")
     try:
         wishes.memory(work.driver.memory, python=work.is_python)
     except ValueError as error:
@@ -46,6 +54,13 @@ def validate_defaults(spec: JobBackendSpec) -> None:
     for name in spec.defaults.spark_conf:
         if why := _wrong(name, spec.defaults.spark_conf):
             raise InvalidBackend(f"spec.defaults.sparkConf[{name}]: not possible here: {why}")
+    if both := _twice(Wishes(spec.defaults.spark_conf)):
+        raise InvalidBackend(f"spec.defaults.sparkConf: {both} is set as a value and from a Secret")
+
+
+def _twice(wishes: Wishes) -> str | None:
+    """A variable that is set as a value and from a Secret."""
+    return min(wishes.env.keys() & wishes.secret_env.keys(), default=None)
 
 
 def _wrong(name: str, conf: Mapping[str, str]) -> str | None:
@@ -61,6 +76,10 @@ def _wrong(name: str, conf: Mapping[str, str]) -> str | None:
             return f"{variable} is no variable of yours"
     if any(not secret or not key for secret, key in one.secret_env.values()):
         return "must be the name of a Secret and a key in it, with a colon between"
+    try:
+        one.memory("1g", python=False)
+    except ValueError as error:
+        return str(error)
     return None
 
 
@@ -114,5 +133,10 @@ def _check_volumes(work: SparkWork) -> None:
         field = f"spark.kubernetes.volumes[{position}]"
         if volume.name == OURS or volume.name in {other.name for other in volumes[:position]}:
             raise InvalidWork("InvalidSpec", f"{field}.name", f"{volume.name} is taken: give it another name")
-        if volume.mount_path.rstrip("/") == FOLDER:
+        if _is_ours(volume.mount_path):
             raise InvalidWork("InvalidSpec", f"{field}.mountPath", f"{FOLDER} is taken: mount it elsewhere")
+
+
+def _is_ours(folder: str) -> bool:
+    """However its path is written; two slashes at the beginning are one."""
+    return posixpath.normpath("/" + folder.lstrip("/")) == FOLDER

@@ -33,7 +33,7 @@ from durablejob_controller.backends.contract import (
     Unclear,
 )
 from durablejob_controller.backends.gate_jar import archive, gate_classes
-from durablejob_controller.backends.http import Doubtful
+from durablejob_controller.backends.http import Doubtful, Malformed
 from durablejob_controller.backends.surroundings import Surroundings
 from durablejob_controller.backends.yarn import generic, spark, validation
 from durablejob_controller.backends.yarn.auth import Simple
@@ -87,6 +87,8 @@ class Yarn:
         self._watched: dict[str, str] = {}
         """Applications that were active when last seen, or that were submitted here: id -> key."""
         self._ended: OrderedDict[str, tuple[str, Run]] = OrderedDict()
+        self._users = {self._own.user}
+        """As whom jobs were submitted: the setting may have been edited since."""
 
     @property
     def traits(self) -> Traits:
@@ -291,18 +293,28 @@ class Yarn:
         async with self._managers.talk() as manager:
             self._life = manager.info.life
             for app_id in ids:
-                app = await manager.app(app_id)
+                try:
+                    app = await manager.app(app_id)
+                except Malformed:
+                    app = None  # of this one batches tell nothing more: its own job asks for it, and says what is wrong
                 key = self._watched.get(app_id)
                 if key is None:
                     continue
                 run = run_of(app) if app is not None and self._is_ours(app, key) else None
-                if run is not None and run.active:
-                    continue  # accepted after the list was made
-                del self._watched[app_id]
-                if run is not None:
-                    self._ended[app_id] = (key, run)
-                    while len(self._ended) > KEPT:
-                        self._ended.popitem(last=False)
+                if run is None:
+                    del self._watched[app_id]
+                else:
+                    self._learn(key, run)
+
+    def _learn(self, key: str, run: Run) -> None:
+        """Have it in all batches from now on."""
+        if run.active:
+            self._watched[run.id] = key
+            return
+        self._watched.pop(run.id, None)
+        self._ended[run.id] = (key, run)
+        while len(self._ended) > KEPT:
+            self._ended.popitem(last=False)
 
     async def look_up(self, key: str, current: Current | None) -> Sighting:
         """The reserved application by its id, and how its fence is; without a reservation all that carry the key.
@@ -319,12 +331,18 @@ class Yarn:
         fence = await self._fence(current)
         async with self._managers.talk() as manager:
             app = await manager.app(reservation.application_id)
-            runs = (replace(run_of(app), foreign=not _is_of(app, key, user)),) if app is not None else ()
             remembers = manager.info.knows(reservation.incarnation)
-            return replace(fence, runs=runs, incarnation=manager.info.life, remembers=remembers)
+            found = replace(fence, incarnation=manager.info.life, remembers=remembers)
+        if app is None:
+            return found
+        run = replace(run_of(app), foreign=not _is_of(app, key, user))
+        if not run.foreign:  # a process that has just begun to watch lists it too, and batches do not contradict this
+            self._users.add(user)
+            self._learn(key, run)
+        return replace(found, runs=(run,))
 
     def _is_ours(self, app: App, key: str) -> bool:
-        return _is_of(app, key, self._own.user)
+        return any(_is_of(app, key, user) for user in self._users)
 
     async def _fence(self, current: Current) -> Sighting:
         staged = current.reservation.staging if current.reservation else None

@@ -153,6 +153,11 @@ class Managers:
             self._free.put_nowait(line)
         self._active = self._urls[0]
 
+    @property
+    def several(self) -> bool:
+        """One may take over from another, and back."""
+        return len(self._urls) > 1
+
     @asynccontextmanager
     async def talk(self) -> AsyncIterator[Conversation]:
         """Speak with the active ResourceManager; raises ``BackendUnavailable`` when there is none."""
@@ -184,13 +189,17 @@ class Managers:
         return _read(Info, await self.ask(line, "GET", url, "info"), "clusterInfo")
 
     async def alive(self, tag: str) -> list[App]:
-        """All applications with this tag that have not ended: one request, while the same one stays active."""
+        """All applications with this tag that have not ended: one request, while the same one stays active.
+
+        One that cannot be read is left out: it hides itself, and none of the others.
+        """
         only = {"states": ALIVE, "applicationTags": tag}
         try:
-            return _listing(await self.ask(self._http, "GET", self._active, _chosen(only), cap=LIST_CAP))
+            answer = await self.ask(self._http, "GET", self._active, _chosen(only), cap=LIST_CAP)
         except BackendUnavailable:
             async with self.talk() as manager:
-                return await manager.apps(**only)
+                answer = await manager.ask("GET", _chosen(only), cap=LIST_CAP)
+        return _listing(answer, strictly=False)
 
     async def others(self) -> list[str]:
         """A line for each ResourceManager but the active one."""
@@ -236,14 +245,21 @@ def _chosen(only: Mapping[str, str]) -> str:
     return f"apps?{urlencode({**only, 'deSelects': SLIM})}"
 
 
-def _listing(answer: Answer) -> list[App]:
+def _listing(answer: Answer, *, strictly: bool = True) -> list[App]:
     document = answer.json()
     if answer.status != 200 or "apps" not in document:
         raise strange(answer)
+    found = []
     try:
-        return [App.model_validate(one) for one in (document["apps"] or {}).get("app") or ()]
+        for one in (document["apps"] or {}).get("app") or ():
+            try:
+                found.append(App.model_validate(one))
+            except ValidationError:
+                if strictly:
+                    raise
     except (AttributeError, TypeError, ValidationError):
         raise strange(answer) from None
+    return found
 
 
 def _is(answer: Answer, exception: str) -> bool:

@@ -21,6 +21,12 @@ async def probe(managers: Managers, staging: Staging, gate_url: str | None) -> P
             info, retention = manager.info, [await _number(manager, name) for name in (RETENTION, STORED)]
     except BackendUnavailable as error:
         return _not_ready(_reason(error, "NotAResourceManager", "ResourceManagerUnreachable"), str(error))
+    if managers.several and not info.remembers and gate_url is None:
+        words = (
+            "several ResourceManagers, and recovery is off: one that was standby for a while does not know what it had "
+            "started before, and cannot tell; switch recovery on, or use fence.mode Gate (Spark only)"
+        )
+        return _not_ready("RecoveryIsOff", words, info)
     try:
         folder = await staging.prepare()
     except BackendUnavailable as error:

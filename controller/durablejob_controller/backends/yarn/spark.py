@@ -41,8 +41,11 @@ HADOOP_SETTINGS = "{{HADOOP_CONF_DIR}}"
 LEAST_OVERHEAD = 384
 OVERHEAD = 0.1
 PATIENCE = "spark.durablejob.patienceSeconds"
-DEFAULT_PATIENCE = 600
-"""Gate.java's."""
+DEFAULT_PATIENCE = 480
+"""Less than Gate.java's own: the ResourceManager ends an ApplicationMaster that has not registered 600 s after its
+launch (``yarn.am.liveness-monitor.expiry-interval-ms``), and Spark's registers once there is a SparkContext."""
+_GATES_OWN = 600
+"""What Gate.java takes where it is given no number."""
 WAIT_FOR_CONTEXT = 100
 """Seconds for which Spark's ApplicationMaster waits by default until the program has a SparkContext."""
 _OVERHEAD, _FACTOR = "spark.driver.memoryOverhead", "spark.driver.memoryOverheadFactor"
@@ -152,7 +155,7 @@ def settings(job: DurableJob, work: SparkWork, spec: JobBackendSpec, place: Plac
     second = [uri if urlsplit(uri).scheme == "local" else _name(uri) for uri in work.jars]
     if place.gate_url is not None:
         second.append(".")  # files as resources: see the module
-        patience = _seconds(base.get(PATIENCE, ""))
+        patience = _seconds(base.setdefault(PATIENCE, str(DEFAULT_PATIENCE)))
         # It waits while the gate does: else it ends the driver, as one without a SparkContext.
         base.setdefault("spark.yarn.am.waitTime", f"{patience + WAIT_FOR_CONTEXT}s")
         ours |= {
@@ -307,7 +310,7 @@ def _words(conf: Mapping[str, str], name: str) -> list[str]:
 
 def _seconds(text: str) -> int:
     """As Gate.java reads its patience."""
-    return int(text) if re.fullmatch(r"\d{1,9}", text) else DEFAULT_PATIENCE
+    return int(text) if re.fullmatch(r"\d{1,9}", text) else _GATES_OWN
 
 
 def _mebibytes(text: str, field: str, least: int = 1) -> int:

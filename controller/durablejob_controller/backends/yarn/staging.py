@@ -204,13 +204,17 @@ class Staging:
 
         Which run was ``seen`` is in the new name, so that both are one act.
         """
-        home, closed, known = _names(Kept.parse(staged).home)
-        if seen is None:
-            await self._hdfs.rename(home, closed)
-        else:
+        kept = Kept.parse(staged)
+        home, closed, known = _names(kept.home)
+        # Who still takes himself for the leader may have made the home anew, for a reservation that is none.
+        is_closed = await self._hdfs.stat(f"{closed}/{kept.folder}") is not None
+        if seen is not None:
             await self._hdfs.mkdirs(known, FOLDER_MODE)
-            if not await self._hdfs.rename(home, f"{known}/{seen}"):
+            moved = not is_closed and await self._hdfs.rename(home, f"{known}/{seen}")
+            if not moved:
                 await self._hdfs.rename(closed, f"{known}/{seen}")
+        elif not is_closed:
+            await self._hdfs.rename(home, closed)
         fence = await self.fence(staged)
         if not fence.closed or (seen is not None and fence.seen is None and not fence.ended_cleanly):
             raise BackendUnavailable("the staging folder could not be renamed")
