@@ -16,8 +16,10 @@ from durablejob_controller.views import Decision, Kill, LookUp, Record, Seen, Su
 QUEUED_GRACE = 5.0
 """Seconds of queueing after which it is worth a write to say what hinders the start."""
 
-AMBIGUITY_ENDS_AFTER, AMBIGUITY_ENDS_AT = 900.0, 10
+AMBIGUITY_ENDS_AFTER = 900.0
 """Seconds after which an attempt is given up that was submitted again and again, and of which no run was ever seen."""
+AMBIGUITY_ENDS_AT = 10
+"""Submissions that it takes besides: time alone also passes while nothing is sent."""
 DOUBT_GRACE = 10.0
 """Seconds for which submissions whose fate is unclear are not worth a write."""
 REPORTED = {

@@ -60,6 +60,8 @@ def test_good_work_is_taken(work: Any) -> None:
         (spark(conf={"spark.yarn.maxAppAttempts": "2"}), "ForbiddenConf", "how the application is launched"),
         (spark(conf={"spark.yarn.appMasterEnv.X": "2"}), "ForbiddenConf", "how the application is launched"),
         (spark(conf={"spark.yarn.dist.files": "x"}), "ForbiddenConf", "how the application is launched"),
+        (spark(conf={"spark.yarn.am.resource.gpu.amount": "1"}), "ForbiddenConf", "how the application is launched"),
+        (spark(conf={"spark.driver.resource.gpu.amount": "1"}), "ForbiddenConf", "memory and cores only"),
         (spark(conf={"spark.durablejob.tokenURL": "http://x"}), "ForbiddenConf", "durablejob decides it"),
         (spark(conf={"spark.driver.extraJavaOptions": "-javaagent:x.jar"}), "ForbiddenConf", "-javaagent"),
         (spark(conf={"spark.executor.memory": "1g"}, executor={"memory": "1g"}), "ConflictingSettings", "set too"),

@@ -15,8 +15,8 @@ from durablejob_controller.errors import InvalidBackend, InvalidWork
 
 _ALLOWED_YARN = re.compile(
     r"spark\.yarn\.(?:executor\.(?:resource\..+|nodeLabelExpression|failuresValidityInterval|launch\..+)"
-    r"|max\.executor\.failures|exclude\.nodes|scheduler\..+|historyServer\..+|am\.(?:waitTime|resource\..+)"
-    r"|containerLauncherMaxThreads|shuffle\..+|metrics\..+|blacklist\..+|includeDriverLogsLink|priority\.none)"
+    r"|max\.executor\.failures|exclude\.nodes|scheduler\..+|historyServer\..+|am\.waitTime"
+    r"|containerLauncherMaxThreads|shuffle\..+|metrics\..+|blacklist\..+|includeDriverLogsLink)"
 )
 """Of the settings below spark.yarn those that neither move files nor change how the application is launched."""
 _SPARK_FILES = ("hdfs", "local")
@@ -95,6 +95,8 @@ def _of_the_backend(yarn: YarnBackend) -> Iterator[tuple[str, str]]:
 def _decided(name: str) -> str | None:
     if name.startswith("spark.yarn.") and not _ALLOWED_YARN.fullmatch(name):
         return "durablejob decides how the application is launched (queue, priority, tags: spec.spark.yarn; env: env)"
+    if name.startswith("spark.driver.resource."):
+        return "the ApplicationMaster, in which the driver runs, is given memory and cores only"
     if name.startswith("spark.cores.max"):
         return "YARN does not know it: use spec.spark.executor.instances and cores"
     return None
