@@ -80,7 +80,7 @@ bad: setup ## create 10,000 bad resources beside good jobs: each gets a verdict,
 	@$(RUN) -m tests.testbed build kube
 	@$(RUN) -m tests.bad --json build/results/bad.json
 
-events: setup ## what happens to a task and its job on a real Airflow, event by event (ONLY=text; PEER=1: beside SparkSubmitOperator)
+events: setup ## what happens to a task and its job on a real Airflow, event by event (ONLY=text; PEER=1: also beside SparkSubmitOperator, on one Spark Master)
 	@$(RUN) -m tests.testbed build kube
 	@$(if $(PEER),$(VENV)/bin/uv pip install --quiet --python $(RUN) --editable '.[controller,airflow,test,peer]')
 	@$(RUN) -m tests.events --json build/results/events.json $(if $(PEER),--peer) --only "$(ONLY)"

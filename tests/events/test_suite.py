@@ -144,9 +144,13 @@ def test_every_row_says_why_each_program_that_it_wants_cancelled_is() -> None:
 def test_the_document_tells_what_was_seen_and_marks_what_is_wrong() -> None:
     seen = {"programs": ["Succeeded"], "state": "success", "tries": 2, "right": True}
     twice = {"programs": ["Succeeded", "running"], "state": "success", "tries": 2, "right": False}
-    row = {"event": "e", "mode": "polling", "required": "r", "simulated": True, "ours": seen, "peer": twice}
-    page = document.page({"at": "2026-01-01T", "peer_at": "2026-01-02T", "versions": {"Airflow": "3"}, "rows": [row]})
-    assert (
-        "| e (simulated) | polling | r | Succeeded; task success, try 2 | **Succeeded, running; task success, try 2** |"
-    ) in page
-    assert "Ours: 1 of 1 as required (2026-01-01). SparkSubmitOperator: 0 of 1 (2026-01-02)." in page
+    row = {"event": "e", "mode": "polling", "required": "r", "simulated": True}
+    figures: dict[str, Any] = {"versions": {"Airflow": "3"}, "ours_at": "2026-01-01T", "spark_at": None}
+    alone = {**row, "ours": seen, "spark": None, "peer": None}
+    page = document.page({**figures, "peer_at": None, "rows": [alone]})
+    assert "| e (simulated) | polling | r | Succeeded; task success, try 2 |" in page
+    assert "Ours: 1 of 1 as required (2026-01-01)." in page
+    assert "SparkSubmitOperator:" not in page
+    page = document.page({**figures, "peer_at": "2026-01-02T", "rows": [{**alone, "peer": twice}]})
+    assert "| e (simulated) | polling | r | - | **Succeeded, running; task success, try 2** |" in page
+    assert "SparkSubmitOperator: 0 of 1 as required (2026-01-02)." in page
