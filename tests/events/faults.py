@@ -10,10 +10,6 @@ from tests.testbed.process import Process
 
 AWAY = 20.0
 """Seconds: longer than three heartbeats, shorter than a test's patience."""
-TAKEN_OVER = 25.0
-"""Seconds after which another triggerer has taken what a frozen one had: [triggerer] triggerer_health_check_threshold,
-and its next loop."""
-
 Step = Callable[[], None]
 
 
@@ -35,7 +31,7 @@ class Faults:
         found: dict[str, Sequence[Step]] = {
             "triggerer killed": (lambda: self.af.kill("triggerer"), lambda: self.af.start("triggerer")),
             "triggerer deployed": (self._deploy_triggerer,),
-            "triggerer frozen": (self._freeze_triggerer,),
+            "triggerer frozen": (self._freeze_triggerer, self._thaw_triggerer),
             "scheduler killed with its workers": (lambda: self._kill_scheduler(tree=True),),
             "scheduler killed alone": (lambda: self._kill_scheduler(tree=False),),
             "api-server away": (self._api_server_away,),
@@ -48,12 +44,14 @@ class Faults:
         self.af.start("triggerer")
 
     def _freeze_triggerer(self) -> None:
-        second = self.af.start_second("triggerer")
+        """Another one is there to take over: [triggerer] triggerer_health_check_threshold says when."""
+        self._second.append(self.af.start_second("triggerer"))
         self.af.freeze("triggerer")
-        time.sleep(TAKEN_OVER)
+
+    def _thaw_triggerer(self) -> None:
         self.af.thaw("triggerer")
         time.sleep(5)
-        second.stop()
+        self._second.pop().stop()
 
     def _kill_scheduler(self, tree: bool) -> None:
         self.af.kill("scheduler", tree=tree)

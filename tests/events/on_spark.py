@@ -20,7 +20,7 @@ import httpx
 from durablejob_airflow.identity import TaskIdentity
 from tests.e2e.conftest import standalone_spec
 from tests.e2e.desk import Desk
-from tests.events.ours import DEPLOYMENT, HERE, SETTINGS, connection, database
+from tests.events.ours import DEPLOYMENT, HERE, SETTINGS, connection, database, keep_watch
 from tests.events.run import END, TASK, Run
 from tests.testbed import airflow, controller, spark
 from tests.testbed.kube import Cluster
@@ -161,5 +161,7 @@ def ours(drivers: Drivers, cluster: Cluster) -> Iterator[Ours]:
         desk = Desk(cluster, drivers.folder, namespace)
         desk.backend("spark", standalone_spec(drivers.standalone))
         with airflow.running(HERE / "spark_dags", cluster, settings, database()) as af:
-            yield Ours(af, drivers, desk)
+            side = Ours(af, drivers, desk)
+            keep_watch(side)
+            yield side
     cluster.kubectl("delete", "namespace", namespace, "--wait=false")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from durablejob_airflow.identity import TaskIdentity
 from tests.events.line import Line, to_cluster
-from tests.events.run import TASK, Run
+from tests.events.run import TASK, Run, Side
 from tests.operators.scripted import Controller
 from tests.testbed import airflow, postgres
 from tests.testbed.kube import Cluster
@@ -75,6 +75,11 @@ def database() -> str | None:
     return "postgres" if postgres.programs() else None
 
 
+def keep_watch(side: Side) -> None:
+    """One task is deferred all the time, whichever rows are played: the observer lives beside a trigger."""
+    Run(side, "deferred-plain", "deferred").begin()
+
+
 @contextmanager
 def running(cluster: Cluster, folder: Path) -> Iterator[Ours]:
     """Our side, brought up on a cluster that serves our kinds."""
@@ -90,5 +95,7 @@ def running(cluster: Cluster, folder: Path) -> Iterator[Ours]:
             "AIRFLOW_CONN_DURABLEJOB_APART": connection(cluster.kubeconfig, namespace, APART),
         }
         with airflow.running(HERE / "dags", cluster, settings, database()) as af:
-            yield Ours(af, controller, line)
+            side = Ours(af, controller, line)
+            keep_watch(side)
+            yield side
     cluster.kubectl("delete", "namespace", namespace, "--wait=false")

@@ -13,6 +13,10 @@ from tests.testbed import airflow
 
 SETTLE = 3.0
 """Seconds in which what must not happen would begin to."""
+NOBODY_LOOKS = 20.0
+"""Seconds in which an observer, if there were one, would have looked twice (see ``preload``)."""
+KEPT_AFTER_REMOVAL = 20.0
+"""The same: two looks are not enough for an index that is removed; the preload says how many are."""
 
 
 # Processes that end ------------------------------------------------------------------------------
@@ -290,6 +294,7 @@ def marked_up_for_retry(run: Run) -> None:
 
 def marked_and_reconciled(run: Run) -> None:
     marked_up_for_retry(run)
+    run.unchanged(["running"], NOBODY_LOOKS)
     run.af.cli("durablejobs", "reconcile", "--conn-id", "durablejob_apart", "--interval", "2")
 
 
@@ -310,6 +315,7 @@ def index_removed(run: Run) -> None:
     run.tell("count", "1")
     run.af.clear(run.dag, run.id, task_ids=["numbers", [TASK, 0]])
     run.state("removed")
+    run.unchanged(["running"], KEPT_AFTER_REMOVAL)
     first.end()
 
 
@@ -348,10 +354,9 @@ def requeued_run(run: Run) -> None:
     """The run is PATCHed to queued, and then its task is killed."""
     run.begin()
     run.af.mark(run.dag, run.id, None, "queued")
-    if run.mode == "polling":
-        run.af.wait_state(run.dag, run.id, None, "running")
-        run.kill_task()
-        run.taken_over()
+    run.af.wait_state(run.dag, run.id, None, "running")
+    run.kill_task()
+    run.taken_over()
     run.end()
 
 
@@ -415,6 +420,15 @@ def ten_in_one_slot(run: Run) -> None:
 
 def handed_over_to_another_triggerer(run: Run) -> None:
     run.begin()
-    run.faults()
+    before = _triggerer(run)
+    run.fault()  # it is frozen
+    run.until(lambda: _triggerer(run) not in (None, before), "another triggerer has the trigger")
+    run.fault()  # it thaws, and the other one goes
     time.sleep(SETTLE)
     run.end()
+
+
+def _triggerer(run: Run) -> object:
+    """Which triggerer has the task's trigger."""
+    job = run.ti()["triggerer_job"]
+    return job and job["id"]

@@ -106,7 +106,11 @@ def _processes() -> Iterator[Row]:
         peer=False,
     )
     yield Row(
-        "the run is PATCHed to queued, then its worker is killed", "a retry: 1 submission", plays.requeued_run, ONCE
+        "the run is PATCHed to queued, then its worker is killed",
+        "a retry: 1 submission",
+        plays.requeued_run,
+        ONCE,
+        modes=POLLING,
     )
     yield Row(
         "the trigger fails",
@@ -133,7 +137,7 @@ def _faults() -> Iterator[Row]:
     )
     yield Row(
         "marked failed while no triggerer runs",
-        "the observer cancels",
+        "cancelled when one is back",
         plays.marked_without_triggerer,
         CANCELLED,
         state="failed",
@@ -153,7 +157,7 @@ def _faults() -> Iterator[Row]:
         peer=False,
     )
     yield Row(
-        "another triggerer takes over from one that is frozen, and thaws",
+        "another triggerer takes over from one that is frozen and thaws later",
         "keep",
         plays.handed_over_to_another_triggerer,
         ONCE,
@@ -190,13 +194,9 @@ def _faults() -> Iterator[Row]:
         tries=2,
         fault="scheduler killed alone",
     )
-    yield Row(
-        "Airflow's API server is away",
-        "the job lives; where Airflow kills the worker, a retry re-attaches",
-        plays.shared_fault,
-        ONCE,
-        fault="api-server away",
-    )
+    away = partial(Row, "Airflow's API server is away", play=plays.shared_fault, programs=ONCE, fault="api-server away")
+    yield away(required="the job lives, no retry burned", modes=DEFERRED, tries=1, peer=False)
+    yield away(required="the job lives; where Airflow kills the worker, a retry re-attaches", modes=POLLING)
 
 
 def _clears() -> Iterator[Row]:
@@ -212,7 +212,7 @@ def _clears() -> Iterator[Row]:
     yield again("cleared while deferred", play=plays.clear_while_waiting, modes=DEFERRED)
     yield again(
         "cleared while deferred, with an upstream task that takes long",
-        required="the observer cancels at once, attempt+1",
+        required="the observer cancels before the next try begins, attempt+1",
         play=plays.clear_with_upstream,
         variant="upstream",
         modes=DEFERRED,
@@ -280,7 +280,7 @@ def _marks() -> Iterator[Row]:
     yield ends("dagrun_timeout", play=plays.run_timed_out, state="skipped", variant="run_timed", causes=("Skipped",))
     observed = partial(
         Row,
-        required="the observer cancels",
+        required="the observer cancels, where any task is deferred",
         programs=CANCELLED,
         state="failed",
         causes=("MarkedFailed",),
@@ -290,8 +290,8 @@ def _marks() -> Iterator[Row]:
         "marked failed while up_for_retry, its job running", play=plays.marked_up_for_retry, variant="patient"
     )
     yield Row(
-        "the same where no trigger runs",
-        "`airflow durablejobs reconcile` cancels",
+        "marked failed while up_for_retry, where no task is deferred",
+        "it runs on until `airflow durablejobs reconcile` cancels",
         plays.marked_and_reconciled,
         CANCELLED,
         state="failed",
@@ -305,7 +305,7 @@ def _marks() -> Iterator[Row]:
     )
     yield Row(
         "a mapped index is REMOVED",
-        "keep, the observer cancels after a grace",
+        "keep; where any task is deferred, the observer cancels after a grace",
         plays.index_removed,
         CANCELLED,
         state="removed",

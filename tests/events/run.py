@@ -104,6 +104,17 @@ class Run:
         self.until(lambda: self.ti()["state"] in states, f"the task is in {states}", timeout)
         return self.ti()
 
+    def unchanged(self, programs: Sequence[str], seconds: float) -> None:
+        """See for so long that the programs stay as they are.
+
+        :raises NotSo: they do not
+        """
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if (found := self.side.programs(self)) != list(programs):
+                raise NotSo(f"programs {found}, which were to stay {list(programs)} for {seconds:.0f} s")
+            time.sleep(POLL)
+
     def log_of(self, number: int) -> str:
         """The log of one try; empty as long as there is none."""
         try:

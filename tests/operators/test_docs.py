@@ -11,6 +11,7 @@ import pytest
 from durablejob_airflow.operators import DurableKubernetesJobOperator
 from durablejob_airflow.operators.base import DurableOperator
 from durablejob_airflow.provider import get_provider_info
+from tests.events.rows import ROWS
 from tests.operators.test_providers_arguments import named
 
 ROOT = Path(__file__).parents[2]
@@ -24,10 +25,15 @@ def test_a_test_that_the_page_names_is_there(path, name):
     assert name in {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
 
 
-def test_every_row_of_what_happens_names_one():
+def test_every_row_of_what_happens_names_one_or_a_row_of_the_event_table():
     rows = TEXT.split("| what happens |")[1].split("\n\n")[0].splitlines()[2:]
     assert len(rows) > 15
-    assert [row for row in rows if "::test_" not in row] == []
+    assert [row for row in rows if "::test_" not in row and not re.search(r"\| row \*[^*|]+\* \|$", row)] == []
+
+
+@pytest.mark.parametrize("event", re.findall(r"\| row \*([^*|]+)\* \|", TEXT))
+def test_a_row_of_the_event_table_that_the_page_names_is_there(event):
+    assert event in {row.event for row in ROWS}
 
 
 def test_the_settings_that_the_page_explains_are_parameters_with_these_defaults():

@@ -114,8 +114,8 @@ class DurableOperator(BaseOperator):
                 raise ValueError(f"{name}: {getattr(self, name)!r} is not one of {', '.join(allowed)}")
         if not self.retries:
             warnings.warn(
-                f"Task {self.task_id!r} has retries=0: its job survives the loss of a worker, but only a retry "
-                "re-attaches to it. Set retries=1 or more; a retry does not submit what still runs.",
+                f"Task {self.task_id!r} has retries=0: where its worker is lost it fails, and its job is cancelled, "
+                "since only a retry takes it over. Set retries=1 or more; a retry does not submit what still runs.",
                 UserWarning,
                 stacklevel=4,
             )
