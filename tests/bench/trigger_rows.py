@@ -18,12 +18,11 @@ def main(namespace: str) -> None:
 
     from durablejob_airflow.triggers import DurableJobTrigger
 
-    jobs: list[tuple[str, str]] = json.load(sys.stdin)
+    jobs: list[tuple[str, str, str, int]] = json.load(sys.stdin)  # name, uid, run, map index
     table = TaskInstance.__table__
     with create_session() as session:
-        template: dict[str, Any] = dict(
-            session.execute(select(table).where(table.c.dag_id == "waiting")).mappings().one()
-        )
+        found = session.execute(select(table).where(table.c.dag_id == "waiting")).mappings()
+        templates: dict[str, dict[str, Any]] = {row["run_id"]: dict(row) for row in found}
         rows = [
             Trigger.from_object(
                 DurableJobTrigger(
@@ -35,7 +34,7 @@ def main(namespace: str) -> None:
                     holder_id=f"ti-{index}",
                 )
             )
-            for index, (name, uid) in enumerate(jobs)
+            for name, uid, _, index in jobs
         ]
         session.add_all(rows)
         session.flush()
@@ -43,7 +42,7 @@ def main(namespace: str) -> None:
             insert(table),
             [
                 {
-                    **template,
+                    **templates[run],
                     "id": uuid7(),
                     "map_index": index,
                     "state": "deferred",
@@ -52,7 +51,7 @@ def main(namespace: str) -> None:
                     "next_method": "execute_complete",
                     "trigger_timeout": None,
                 }
-                for index, row in enumerate(rows)
+                for (_, _, run, index), row in zip(jobs, rows, strict=True)
             ],
         )
 
