@@ -61,7 +61,7 @@ def look(observer: Observer, jobs: JobsClient, interval: float) -> list[Finding]
         findings = [
             finding
             for question in list(observer.questions())
-            for finding in observer.judge(question, states(question), waited_for=())
+            for finding in observer.judge(question, states(question), waited_for=lambda _: False)
         ]
         if not observer.jobs:
             break

@@ -91,6 +91,9 @@ class WatchingTrigger(BaseTrigger):
     :param name: the job's name
     """
 
+    holder_id: str | None = None
+    """Id of the task instance whose own job it is; None: it is somebody else's."""
+
     def __init__(self, *, durablejob_conn_id: str, namespace: str, name: str) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.durablejob_conn_id = durablejob_conn_id
@@ -107,7 +110,8 @@ class WatchingTrigger(BaseTrigger):
         told: JobView | None = None
         link: str | None = None
         connect = partial(connected, self.durablejob_conn_id, self.namespace)
-        async with watching(self.durablejob_conn_id, self.namespace, self.name, connect, answer) as mailbox:
+        where = (self.durablejob_conn_id, self.namespace, self.name)
+        async with watching(*where, connect, answer, self.holder_id) as mailbox:
             while True:
                 job = await mailbox.get()
                 if job is not None:
@@ -182,7 +186,7 @@ class DurableJobTrigger(WatchingTrigger):
         super().__init__(durablejob_conn_id=durablejob_conn_id, namespace=namespace, name=name)
         self.uid = uid
         self.attempt = attempt
-        self.holder_id = holder_id
+        self.holder_id: str = holder_id
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """What makes an equal trigger in another process."""

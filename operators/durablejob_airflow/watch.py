@@ -34,13 +34,21 @@ Connect = Callable[[], "AbstractAsyncContextManager[AsyncJobsClient]"]
 """Opens a client; called anew after each failure, so that a changed connection or token is noticed."""
 Ask = Callable[[observer.Question], Awaitable[object]]
 """Asks Airflow for the states of tasks; anything else than states is no answer."""
-Mailbox = asyncio.Queue[JobView | None]
-"""What a trigger reads: the job at each change, None when there is none."""
-
 _READERS = 8
 """Jobs of new subscribers that are read at the same time."""
 _CANCEL_SECONDS = 10.0
 """For how long one cancel of the observer is tried; the next look tries again."""
+
+
+class Mailbox(asyncio.Queue[JobView | None]):
+    """What a trigger reads: the job at each change, None when there is none.
+
+    :param holder_id: the try on whose behalf the trigger waits for its own job; None: it is somebody else's
+    """
+
+    def __init__(self, holder_id: str | None = None) -> None:
+        super().__init__()
+        self.holder_id = holder_id
 
 
 class NamespaceWatch:
@@ -59,9 +67,9 @@ class NamespaceWatch:
         self._fresh: asyncio.Queue[str] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
 
-    def subscribe(self, name: str) -> Mailbox:
+    def subscribe(self, name: str, holder_id: str | None = None) -> Mailbox:
         """Register for a job; its state arrives soon, and then each change."""
-        mailbox: Mailbox = asyncio.Queue()
+        mailbox = Mailbox(holder_id)
         self.mailboxes[name].append(mailbox)
         self._seen.pop(name, None)  # so that the read for this subscriber is delivered in any case
         self._fresh.put_nowait(name)
@@ -169,9 +177,13 @@ class NamespaceWatch:
             self._next_look = loop.time() + observer.EVERY_SECONDS
             if self.observer is not None:
                 for question in list(self.observer.questions()):
-                    for finding in self.observer.judge(question, await self.ask(question), self.mailboxes):
+                    for finding in self.observer.judge(question, await self.ask(question), self._waited_for):
                         await self._end_job(jobs, finding)
             self._end_if_idle()
+
+    def _waited_for(self, job: observer.Observed) -> bool:
+        """Whether a trigger waits on behalf of the job's holder; a sensor says nothing about that task."""
+        return any(box.holder_id == job.holder_id for box in self.mailboxes.get(job.name, ()))
 
     async def _end_job(self, jobs: AsyncJobsClient, finding: observer.Finding) -> None:
         """Cancel a job for a task that has ended; what fails now is tried at the next look."""
@@ -233,7 +245,9 @@ _ending: set[asyncio.Task[None]] = set()
 
 
 @asynccontextmanager
-async def watching(conn_id: str, namespace: str, name: str, connect: Connect, ask: Ask) -> AsyncIterator[Mailbox]:
+async def watching(
+    conn_id: str, namespace: str, name: str, connect: Connect, ask: Ask, holder_id: str | None = None
+) -> AsyncIterator[Mailbox]:
     """A mailbox with a job's changes, from the process's one watch of its namespace."""
     key = (id(asyncio.get_running_loop()), conn_id, namespace)
 
@@ -244,7 +258,7 @@ async def watching(conn_id: str, namespace: str, name: str, connect: Connect, as
     watch = _watches.get(key)
     if watch is None:
         watch = _watches[key] = NamespaceWatch(connect, ask, f"{conn_id}/{namespace}", ended)
-    mailbox = watch.subscribe(name)
+    mailbox = watch.subscribe(name, holder_id)
     try:
         yield mailbox
     finally:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,8 +13,9 @@ import pytest
 from airflow.sdk.module_loading import import_string
 
 from durablejob_airflow import triggers, wishes
-from durablejob_airflow.triggers import DurableJobTrigger
+from durablejob_airflow.triggers import DurableJobStateTrigger, DurableJobTrigger, WatchingTrigger
 from durablejob_airflow.view import CancelView, JobView
+from durablejob_airflow.watch import Mailbox
 from durablejob_api import API_VERSION, FINALIZER, GROUP, VERSION
 from tests.operators.scripted import Controller
 
@@ -91,8 +94,35 @@ def test_the_end_of_the_attempt_before_is_not_its_own():
     assert trigger.ending(view(attempt=2, number=1, outcome="Failed")) is None
 
 
-async def events(trigger: DurableJobTrigger) -> list[Any]:
+async def events(trigger: WatchingTrigger) -> list[Any]:
     return [event.payload async for event in trigger.run()]
+
+
+OWN = DurableJobTrigger(namespace="ns", name="job", uid="u1", attempt=1, holder_id="ti-1")
+SENSORS = DurableJobStateTrigger(namespace="ns", name="job", states=["Succeeded"])
+
+
+@pytest.fixture
+def mailboxes(monkeypatch: pytest.MonkeyPatch) -> list[Mailbox]:
+    """The mailboxes that triggers were given, with nothing in them and no watch behind them."""
+    given: list[Mailbox] = []
+
+    @asynccontextmanager
+    async def watching(*args: Any) -> AsyncIterator[Mailbox]:
+        given.append(Mailbox(args[-1]))
+        yield given[-1]
+
+    monkeypatch.setattr(triggers, "watching", watching)
+    return given
+
+
+@pytest.mark.parametrize(("trigger", "holder"), [(OWN, "ti-1"), (SENSORS, None)], ids=["the task's own", "a sensor's"])
+async def test_only_the_tasks_own_trigger_waits_on_behalf_of_its_holder(mailboxes, trigger, holder):
+    waiting = asyncio.create_task(events(trigger))
+    await asyncio.sleep(0.01)
+    mailboxes[0].put_nowait(view(outcome="Succeeded"))
+    assert [event["state"] for event in await asyncio.wait_for(waiting, 5)] == ["Succeeded"]
+    assert mailboxes[0].holder_id == holder
 
 
 async def test_it_fires_once_with_little_data(trigger, controller):

@@ -104,8 +104,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Server:
     return Server()
 
 
-def watching(server: Server, name: str, namespace: str = "ns") -> Any:
-    return watch.watching("conn", namespace, name, server.connect, server.ask)
+def watching(server: Server, name: str, namespace: str = "ns", holder_id: str | None = None) -> Any:
+    return watch.watching("conn", namespace, name, server.connect, server.ask, holder_id)
 
 
 async def soon(mailbox: watch.Mailbox) -> Any:
@@ -238,6 +238,23 @@ async def test_a_job_without_a_trigger_whose_task_has_failed_is_cancelled(server
     assert server.cancelled[0] == (marked, "ti-1", "MarkedFailed")
     assert len(server.asked) >= 2
     put(server, a_job(), cancel={"attempt": 1})  # else the watch goes on
+    await until(lambda: not watch._watches)
+
+
+@pytest.mark.usefixtures("_often")
+@pytest.mark.parametrize("waiter", [None, "ti-0"], ids=["a sensor's", "an earlier try's"])
+async def test_no_state_is_no_clear_where_only_another_trigger_waits(server, waiter):
+    """As after an orphan reset of a task that polls: its job goes on, and the retry re-attaches."""
+    job = put(server, a_job())
+    server.states = {"run": {"task": None}}
+    async with watching(server, job, holder_id=waiter) as mailbox:
+        await soon(mailbox)
+        await until(lambda: len(server.asked) > 4)
+        assert server.cancelled == []
+        async with watching(server, job, holder_id="ti-1"):
+            await until(lambda: server.cancelled)
+    assert server.cancelled[0] == (job, "ti-1", "Cleared")
+    server.remove(job)
     await until(lambda: not watch._watches)
 
 
