@@ -34,6 +34,8 @@ Connect = Callable[[], "AbstractAsyncContextManager[AsyncJobsClient]"]
 """Opens a client; called anew after each failure, so that a changed connection or token is noticed."""
 Ask = Callable[[observer.Question], Awaitable[object]]
 """Asks Airflow for the states of tasks; anything else than states is no answer."""
+STEADY_SECONDS = 5.0
+"""A watch that has gone on for so long works; one that ends earlier, in whichever way, is a failure."""
 _READERS = 8
 """Jobs of new subscribers that are read at the same time."""
 _CANCEL_SECONDS = 10.0
@@ -65,6 +67,7 @@ class NamespaceWatch:
         self.connections = 0
         self._seen: dict[str, tuple[str, str]] = {}
         self._fresh: asyncio.Queue[str] = asyncio.Queue()
+        self._backoff = Backoff()
         self._task: asyncio.Task[None] | None = None
 
     def subscribe(self, name: str, holder_id: str | None = None) -> Mailbox:
@@ -107,13 +110,11 @@ class NamespaceWatch:
 
     async def _run(self) -> None:
         """For ever: connect, list, watch; after a failure wait a little and start over."""
-        backoff = Backoff()
         while True:
             try:
                 async with self.connect() as jobs:
                     version = await self._list(jobs)
                     self.connections += 1
-                    backoff.reset()
                     await self._follow(jobs, version)
             except Expired:
                 log.info("Watch of %s: too far behind, listing again", self.label)
@@ -125,7 +126,7 @@ class NamespaceWatch:
             except Exception:  # a broken connection setting, or a bug: the triggers must not hang on silence
                 log.exception("Watch of %s failed", self.label)
                 self._end_if_unwanted()
-            await asyncio.sleep(backoff.next())
+            await asyncio.sleep(self._backoff.next())
 
     async def _list(self, jobs: AsyncJobsClient) -> str:
         """Deliver every subscriber's job; returns the version to watch from."""
@@ -158,15 +159,24 @@ class NamespaceWatch:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _stream(self, jobs: AsyncJobsClient, version: str) -> None:
+        """Watch, and watch on from where the server ended it; with a pause, if that was at once."""
+        loop = asyncio.get_running_loop()
         while True:
-            async for kind, raw in jobs.watch(version):
-                version = (raw.get("metadata") or {}).get("resourceVersion") or version
-                if kind == "BOOKMARK":
-                    continue
-                if kind == "DELETED":
-                    self._gone(raw["metadata"]["name"])
-                else:
-                    self._changed(raw)
+            steady = loop.call_later(STEADY_SECONDS, self._backoff.reset)
+            try:
+                async for kind, raw in jobs.watch(version):
+                    version = (raw.get("metadata") or {}).get("resourceVersion") or version
+                    self._event(kind, raw)
+            finally:
+                steady.cancel()
+            if loop.time() < steady.when():  # a proxy that does not stream answers with what there is, and ends
+                await asyncio.sleep(self._backoff.next())
+
+    def _event(self, kind: str, raw: dict[str, Any]) -> None:
+        if kind == "DELETED":
+            self._gone(raw["metadata"]["name"])
+        elif kind != "BOOKMARK":
+            self._changed(raw)
 
     async def _observe(self, jobs: AsyncJobsClient) -> None:
         """Look after all active jobs now and then; where the connection broke meanwhile, go on where it was."""

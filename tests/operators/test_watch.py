@@ -24,7 +24,9 @@ class Server:
         self.jobs: dict[str, dict[str, Any]] = {}
         self.version = 100
         self.watchers: list[asyncio.Queue[Any]] = []
-        self.lists = self.reads = self.connections = 0
+        self.lists = self.reads = self.connections = self.watches = 0
+        self.ends_at_once: Exception | bool = False
+        """What each watch ends with as soon as it is asked for; True: in an orderly way."""
         self.away: Exception | None = None
         self.marks: set[str] = set()
         self.deployment = "tests"
@@ -84,8 +86,12 @@ class Server:
         yield str(self.version), list(self.jobs.values())
 
     async def watch(self, version: str) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+        self.watches += 1
         queue: asyncio.Queue[Any] = asyncio.Queue()
+        if self.ends_at_once:
+            queue.put_nowait(None if self.ends_at_once is True else self.ends_at_once)
         self.watchers.append(queue)
+        await asyncio.sleep(0)
         try:
             while True:
                 item = await queue.get()
@@ -175,6 +181,28 @@ async def test_a_watch_that_ends_in_an_orderly_way_goes_on_without_a_list(server
         server.put("a", "Failed")
         assert (await soon(mailbox)).state == "Failed"
         assert server.lists == 1
+
+
+@pytest.mark.parametrize("end", [True, Refused(403, "no watch"), Unavailable("reset")], ids=["orderly", "403", "reset"])
+async def test_a_watch_that_ends_at_once_is_asked_for_less_and_less_often(server, monkeypatch, end):
+    monkeypatch.setattr(watch, "Backoff", lambda: Backoff(first=0.01, most=10))
+    server.ends_at_once = end
+    async with watching(server, "a"):
+        await asyncio.sleep(0.5)
+    assert 3 < server.watches < 9
+    assert server.lists <= server.watches
+
+
+async def test_pauses_begin_anew_when_a_watch_has_gone_on_for_a_while(server, monkeypatch):
+    backoff = Backoff(first=0.01, most=0.05)
+    monkeypatch.setattr(watch, "Backoff", lambda: backoff)
+    monkeypatch.setattr(watch, "STEADY_SECONDS", 0.1)
+    server.ends_at_once = Unavailable("reset")
+    async with watching(server, "a"):
+        await until(lambda: backoff.count > 4)
+        server.ends_at_once = False
+        await until(lambda: backoff.count == 0)
+        assert len(server.watchers) == 1
 
 
 async def test_an_outage_is_waited_for(server):
