@@ -20,7 +20,7 @@ from durablejob_airflow.airflow_side import map_index_of
 from durablejob_airflow.links import ExternalJobLink
 from durablejob_airflow.resource import ResourceError
 from durablejob_airflow.view import JobView
-from durablejob_airflow.watch import watching
+from durablejob_airflow.watch import GivenUp, Notice, watching
 
 if TYPE_CHECKING:
     from durablejob_airflow.client_async import AsyncJobsClient
@@ -114,6 +114,9 @@ class WatchingTrigger(BaseTrigger):
         async with watching(*where, connect, answer, self.holder_id) as mailbox:
             while True:
                 job = await mailbox.get()
+                if isinstance(job, Notice):
+                    self._heed(job)
+                    continue
                 if job is not None:
                     for line in story.tell(told, job):
                         self.log.info(line)
@@ -129,6 +132,15 @@ class WatchingTrigger(BaseTrigger):
         attempt = told.attempt if told else None
         event = {"namespace": self.namespace, "name": self.name, "attempt": attempt, "state": state}
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
+
+    def _heed(self, notice: Notice) -> None:
+        """Tell in the task's log how the watch fares.
+
+        :raises GivenUp: nothing more comes; the worker that Airflow then starts waits by itself, or says what is wrong
+        """
+        if notice.given_up:
+            raise GivenUp(notice.text)
+        self.log.warning(notice.text)
 
     async def _show_link(self, url: str) -> None:
         """The link on the task's page, as soon as it is known; it is no reason to fail."""

@@ -19,6 +19,7 @@ import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from durablejob_airflow import observer
@@ -36,14 +37,32 @@ Ask = Callable[[observer.Question], Awaitable[object]]
 """Asks Airflow for the states of tasks; anything else than states is no answer."""
 STEADY_SECONDS = 5.0
 """A watch that has gone on for so long works; one that ends earlier, in whichever way, is a failure."""
+TELL_SECONDS = 10.0
+"""Failures that go on for longer than this are told in the tasks' logs."""
+GIVE_UP_SECONDS = 600.0
+"""For how long a watch is tried that is refused, or cannot even be asked for. An API server that starts up answers so,
+and rights or a connection may be on their way; after that a worker is to say what is wrong."""
 _READERS = 8
 """Jobs of new subscribers that are read at the same time."""
 _CANCEL_SECONDS = 10.0
 """For how long one cancel of the observer is tried; the next look tries again."""
 
 
-class Mailbox(asyncio.Queue[JobView | None]):
-    """What a trigger reads: the job at each change, None when there is none.
+class GivenUp(Exception):
+    """The jobs cannot be watched from this process, and waiting would not help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What a waiter is told of the watch itself."""
+
+    text: str
+    given_up: bool = False
+    """Nothing more comes."""
+
+
+class Mailbox(asyncio.Queue[JobView | Notice | None]):
+    """What a trigger reads: the job at each change, None when there is none; and how the watch itself fares.
 
     :param holder_id: the try on whose behalf the trigger waits for its own job; None: it is somebody else's
     """
@@ -68,6 +87,11 @@ class NamespaceWatch:
         self._seen: dict[str, tuple[str, str]] = {}
         self._fresh: asyncio.Queue[str] = asyncio.Queue()
         self._backoff = Backoff()
+        self._failing_since: float | None = None
+        self._refused_since: float | None = None
+        """The same, of failures that are no outage of Kubernetes."""
+        self._trouble: Notice | None = None
+        """What the waiters were told, as long as it is so."""
         self._task: asyncio.Task[None] | None = None
 
     def subscribe(self, name: str, holder_id: str | None = None) -> Mailbox:
@@ -76,6 +100,8 @@ class NamespaceWatch:
         self.mailboxes[name].append(mailbox)
         self._seen.pop(name, None)  # so that the read for this subscriber is delivered in any case
         self._fresh.put_nowait(name)
+        if self._trouble is not None:
+            mailbox.put_nowait(self._trouble)
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(
                 self._run(), name=f"durablejob-watch {self.label}", context=contextvars.Context()
@@ -120,13 +146,43 @@ class NamespaceWatch:
                 log.info("Watch of %s: too far behind, listing again", self.label)
             except Unavailable as error:
                 log.warning("Watch of %s interrupted: %s", self.label, error)
+                self._failed(error)
             except Refused as error:
                 log.warning("Watch of %s refused: %s", self.label, error)
+                self._failed(error)
                 self._end_if_unwanted()
-            except Exception:  # a broken connection setting, or a bug: the triggers must not hang on silence
+            except Exception as error:  # a broken connection setting, or a bug
                 log.exception("Watch of %s failed", self.label)
+                self._failed(error)
                 self._end_if_unwanted()
             await asyncio.sleep(self._backoff.next())
+
+    def _failed(self, error: Exception) -> None:
+        """The triggers must not hang on silence: a failure that lasts is told, and one that no waiting mends ends them.
+
+        An outage of Kubernetes is waited for, however long it is.
+        """
+        now = asyncio.get_running_loop().time()
+        self._failing_since = self._failing_since or now
+        self._refused_since = None if isinstance(error, Unavailable) else self._refused_since or now
+        if self._refused_since is not None and now - self._refused_since >= GIVE_UP_SECONDS:
+            self._tell(Notice(f"{self.label}: the jobs cannot be watched: {_reason(error)}", given_up=True))
+        elif self._trouble is None and now - self._failing_since >= TELL_SECONDS:
+            self._trouble = Notice(f"The job is waited for, but cannot be seen now: {_reason(error)}")
+            self._tell(self._trouble)
+
+    def _works(self) -> None:
+        """A watch has held for a while."""
+        self._backoff.reset()
+        self._failing_since = self._refused_since = None
+        if self._trouble is not None:
+            self._trouble = None
+            self._tell(Notice("The job can be seen again"))
+
+    def _tell(self, notice: Notice) -> None:
+        for boxes in self.mailboxes.values():
+            for box in boxes:
+                box.put_nowait(notice)
 
     async def _list(self, jobs: AsyncJobsClient) -> str:
         """Deliver every subscriber's job; returns the version to watch from."""
@@ -162,7 +218,7 @@ class NamespaceWatch:
         """Watch, and watch on from where the server ended it; with a pause, if that was at once."""
         loop = asyncio.get_running_loop()
         while True:
-            steady = loop.call_later(STEADY_SECONDS, self._backoff.reset)
+            steady = loop.call_later(STEADY_SECONDS, self._works)
             try:
                 async for kind, raw in jobs.watch(version):
                     version = (raw.get("metadata") or {}).get("resourceVersion") or version
@@ -246,6 +302,15 @@ class NamespaceWatch:
             self.observer.forget(name)
         for box in self.mailboxes.get(name, ()):
             box.put_nowait(None)
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, and what can be done about it."""
+    if isinstance(error, Refused):
+        return f"Kubernetes refuses (HTTP {error.status}) to {error}{error.hint}"
+    return (
+        f"Kubernetes does not answer: {error}" if isinstance(error, Unavailable) else f"{type(error).__name__}: {error}"
+    )
 
 
 _watches: dict[tuple[int, str, str], NamespaceWatch] = {}

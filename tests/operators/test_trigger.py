@@ -15,7 +15,7 @@ from airflow.sdk.module_loading import import_string
 from durablejob_airflow import triggers, wishes
 from durablejob_airflow.triggers import DurableJobStateTrigger, DurableJobTrigger, WatchingTrigger
 from durablejob_airflow.view import CancelView, JobView
-from durablejob_airflow.watch import Mailbox
+from durablejob_airflow.watch import GivenUp, Mailbox, Notice
 from durablejob_api import API_VERSION, FINALIZER, GROUP, VERSION
 from tests.operators.scripted import Controller
 
@@ -123,6 +123,28 @@ async def test_only_the_tasks_own_trigger_waits_on_behalf_of_its_holder(mailboxe
     mailboxes[0].put_nowait(view(outcome="Succeeded"))
     assert [event["state"] for event in await asyncio.wait_for(waiting, 5)] == ["Succeeded"]
     assert mailboxes[0].holder_id == holder
+
+
+@pytest.mark.parametrize("trigger", [OWN, SENSORS], ids=["the task's own", "a sensor's"])
+async def test_how_the_watch_fares_stands_in_the_tasks_log(mailboxes, trigger, capsys):
+    waiting = asyncio.create_task(events(trigger))
+    await asyncio.sleep(0.01)
+    mailboxes[0].put_nowait(Notice("cannot be seen now: 100% of requests fail"))
+    mailboxes[0].put_nowait(Notice("can be seen again"))
+    mailboxes[0].put_nowait(view(outcome="Succeeded"))
+    assert [event["state"] for event in await asyncio.wait_for(waiting, 5)] == ["Succeeded"]
+    told = capsys.readouterr().out
+    assert told.index("cannot be seen now: 100% of") < told.index("can be seen again") < told.index("Succeeded")
+
+
+@pytest.mark.parametrize("trigger", [OWN, SENSORS], ids=["the task's own", "a sensor's"])
+async def test_a_watch_that_was_given_up_ends_the_trigger(mailboxes, trigger):
+    """Airflow then resumes the task in a worker, which waits by itself (``test_a_broken_trigger_burns_no_retry``)."""
+    waiting = asyncio.create_task(events(trigger))
+    await asyncio.sleep(0.01)
+    mailboxes[0].put_nowait(Notice("the account may not", given_up=True))
+    with pytest.raises(GivenUp, match="the account may not"):
+        await asyncio.wait_for(waiting, 5)
 
 
 async def test_it_fires_once_with_little_data(trigger, controller):

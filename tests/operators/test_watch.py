@@ -244,6 +244,61 @@ async def test_a_later_subscriber_of_the_same_job_gets_it_too(server):
             assert (await soon(second)).state == "Running"
 
 
+NO_CONNECTION = RuntimeError("no such connection")
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (
+            Refused(403, "list ns: forbidden"),
+            "Kubernetes refuses (HTTP 403) to list ns: forbidden. Airflow's account needs",
+        ),
+        (NO_CONNECTION, "RuntimeError: no such connection"),
+    ],
+)
+async def test_a_watch_that_cannot_be_had_is_told_and_given_up(server, monkeypatch, error, says):
+    monkeypatch.setattr(watch, "TELL_SECONDS", 0.1)
+    monkeypatch.setattr(watch, "GIVE_UP_SECONDS", 0.3)
+    server.away = error
+    async with watching(server, "a") as mailbox:
+        first = await soon(mailbox)
+        assert (first.given_up, says in first.text) == (False, True)
+        async with watching(server, "a") as later:
+            assert await soon(later) == first
+        last = await soon(mailbox)
+        assert (last.given_up, says in last.text) == (True, True)
+
+
+async def test_an_outage_that_lasts_is_told_once_and_never_given_up(server, monkeypatch):
+    monkeypatch.setattr(watch, "STEADY_SECONDS", 0.1)
+    monkeypatch.setattr(watch, "TELL_SECONDS", 0.1)
+    monkeypatch.setattr(watch, "GIVE_UP_SECONDS", 0.2)
+    server.put("a")
+    server.away = Unavailable("refused")
+    async with watching(server, "a") as mailbox:
+        assert "Kubernetes does not answer: refused" in (await soon(mailbox)).text
+        await asyncio.sleep(0.5)
+        server.away = Refused(403, "it starts up")  # counts from now, not from the outage's begin
+        await asyncio.sleep(0.1)
+        server.away = None
+        assert (await soon(mailbox)).state == "Running"
+        assert await soon(mailbox) == watch.Notice("The job can be seen again")
+        assert mailbox.empty()
+
+
+async def test_an_interruption_that_is_soon_over_is_not_told(server, monkeypatch):
+    monkeypatch.setattr(watch, "STEADY_SECONDS", 0.05)
+    server.put("a")
+    async with watching(server, "a") as mailbox:
+        await soon(mailbox)
+        await until(lambda: server.watchers)
+        server.break_with(Unavailable("reset"))
+        await until(lambda: server.lists > 1 and server.watchers)
+        await asyncio.sleep(0.1)
+        assert mailbox.empty()
+
+
 def put(server: Server, job: dict[str, Any], **spec: Any) -> str:
     """A job of an Airflow, as the observer knows it."""
     name: str = job["metadata"]["name"]
