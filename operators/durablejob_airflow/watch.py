@@ -41,7 +41,8 @@ TELL_SECONDS = 10.0
 """Failures that go on for longer than this are told in the tasks' logs."""
 GIVE_UP_SECONDS = 600.0
 """For how long a watch is tried that is refused, or cannot even be asked for. An API server that starts up answers so,
-and rights or a connection may be on their way; after that a worker is to say what is wrong."""
+and rights or a connection may be on their way; after that a worker is to say what is wrong, and nobody looks after jobs
+for which no task waits."""
 _READERS = 8
 """Jobs of new subscribers that are read at the same time."""
 _CANCEL_SECONDS = 10.0
@@ -118,12 +119,6 @@ class NamespaceWatch:
             self._seen.pop(name, None)
         self._end_if_idle()
 
-    def _end_if_unwanted(self) -> None:
-        """What does not work, and nobody waits for, is not tried for ever: the connection may have been deleted."""
-        if not self.mailboxes:
-            self.observer = None
-        self._end_if_idle()
-
     def _end_if_idle(self) -> None:
         if self.mailboxes or (self.observer is not None and self.observer.jobs):
             return
@@ -150,11 +145,9 @@ class NamespaceWatch:
             except Refused as error:
                 log.warning("Watch of %s refused: %s", self.label, error)
                 self._failed(error)
-                self._end_if_unwanted()
             except Exception as error:  # a broken connection setting, or a bug
                 log.exception("Watch of %s failed", self.label)
                 self._failed(error)
-                self._end_if_unwanted()
             await asyncio.sleep(self._backoff.next())
 
     def _failed(self, error: Exception) -> None:
@@ -166,10 +159,22 @@ class NamespaceWatch:
         self._failing_since = self._failing_since or now
         self._refused_since = None if isinstance(error, Unavailable) else self._refused_since or now
         if self._refused_since is not None and now - self._refused_since >= GIVE_UP_SECONDS:
-            self._tell(Notice(f"{self.label}: the jobs cannot be watched: {_reason(error)}", given_up=True))
+            self._give_up(error)
         elif self._trouble is None and now - self._failing_since >= TELL_SECONDS:
             self._trouble = Notice(f"The job is waited for, but cannot be seen now: {_reason(error)}")
             self._tell(self._trouble)
+
+    def _give_up(self, error: Exception) -> None:
+        """The waiters leave, and with them the watch ends: its connection may have been deleted."""
+        self._tell(Notice(f"{self.label}: the jobs cannot be watched: {_reason(error)}", given_up=True))
+        if self.observer is not None and self.observer.jobs:
+            log.warning(
+                "Watch of %s given up: %d active jobs are looked after no more, until a task waits there again",
+                self.label,
+                len(self.observer.jobs),
+            )
+        self.observer = None
+        self._end_if_idle()
 
     def _works(self) -> None:
         """A watch has held for a while."""
