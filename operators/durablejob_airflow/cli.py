@@ -13,7 +13,7 @@ _RECONCILE_DESCRIPTION = """\
 A task that is marked while it is up for retry, or whose worker is lost with its last retry, has no process that could
 cancel its DurableJob. Where triggers run, they look after that. Elsewhere run this command now and then (a CronJob).
 It looks twice at the states of all tasks with an active job, and cancels the jobs of those that are failed, success,
-skipped, or gone, both times. It needs Airflow's database. Mapped indices that were removed are kept: Airflow may
+skipped, upstream_failed, or gone, both times. It needs Airflow's database. Mapped indices that were removed are kept: Airflow may
 restore them. Exit code 0: all is as it should be now; 1: a job could not be asked to end, or nothing could be seen."""
 
 

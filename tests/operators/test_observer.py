@@ -37,7 +37,13 @@ def looks(observer: Observer, states: object, times: int = LOOKS, waited_for: bo
 
 
 @pytest.mark.parametrize(
-    ("state", "cause"), [("failed", "MarkedFailed"), ("success", "MarkedSuccess"), ("skipped", "Skipped")]
+    ("state", "cause"),
+    [
+        ("failed", "MarkedFailed"),
+        ("success", "MarkedSuccess"),
+        ("skipped", "Skipped"),
+        ("upstream_failed", "Skipped"),  # cleared with its upstream, or lost, and no try will follow
+    ],
 )
 def test_a_task_that_has_ended_both_times_ends_its_job(state, cause):
     job = a_job()
