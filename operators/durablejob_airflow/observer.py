@@ -61,6 +61,8 @@ class Finding:
     name: str
     holder_id: str
     cause: str
+    gone: bool = False
+    """Airflow does not know the task: it was deleted, or was never in that database."""
 
 
 def observed(raw: Mapping[str, Any], deployment: str) -> Observed | None:
@@ -134,7 +136,7 @@ class Observer:
             verdict = wishes.of_observer(seen, waited_for(job))
             needed = REMOVED_LOOKS if seen.state == "removed" else LOOKS
             if self._times(job, verdict, seen) >= needed:
-                findings.append(Finding(job.name, job.holder_id, verdict.cause))
+                findings.append(Finding(job.name, job.holder_id, verdict.cause, gone=not seen.exists))
         return findings
 
     def _asked(self, question: Question) -> list[Observed]:

@@ -55,29 +55,44 @@ async def connected(conn_id: str, namespace: str) -> AsyncIterator[AsyncJobsClie
         yield client.AsyncJobsClient(api, namespace, await hook.deployment_id())
 
 
-async def states_in_airflow(dag_id: str, **asked: Any) -> object:
-    """States of task instances, as ``get_task_states`` gives them; None where Airflow does not answer."""
+async def ask_airflow(question: str, dag_id: str, **asked: Any) -> Any:
+    """What a method of ``RuntimeTaskInstance`` says about a DAG; None where Airflow does not answer."""
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance  # loaded in a triggerer, not by parsing
 
     try:
-        return await sync_to_async(RuntimeTaskInstance.get_task_states)(dag_id=dag_id, **asked)
+        return await sync_to_async(getattr(RuntimeTaskInstance, question))(dag_id=dag_id, **asked)
     except Exception as error:
-        log.warning("Airflow does not tell the states of tasks of %s: %s", dag_id, error)
+        log.warning("Airflow does not answer %s for DAG %s: %s", question, dag_id, error)
         return None
 
 
 async def state_in_airflow(ti: Any) -> wishes.SeenState:
     """The task instance's state; UNKNOWN where Airflow does not answer."""
-    states = await states_in_airflow(ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=map_index_of(ti))
+    asked = {"task_ids": [ti.task_id], "run_ids": [ti.run_id], "map_index": map_index_of(ti)}
+    states = await ask_airflow("get_task_states", ti.dag_id, **asked)
     return wishes.pick(states, ti.run_id, ti.task_id, map_index_of(ti))
 
 
 async def answer(question: Question) -> object:
-    """Airflow's answer to the observer."""
+    """Airflow's answer to the observer; None where it does not know the DAG.
+
+    Of a run that was deleted, Airflow knows other runs of the same DAG. Where it knows none, it may be another Airflow
+    under the same deployment id: a copy, or one with a new database.
+    """
     one = {} if question.mapped else {"map_index": -1}
-    return await states_in_airflow(
-        question.dag_id, task_ids=list(question.task_ids), run_ids=list(question.run_ids), **one
+    states = await ask_airflow(
+        "get_task_states", question.dag_id, task_ids=list(question.task_ids), run_ids=list(question.run_ids), **one
     )
+    if states != {}:
+        return states
+    runs = await ask_airflow("get_dr_count", question.dag_id)
+    if runs == 0:
+        log.warning(
+            "This Airflow knows no run of DAG %s, whose jobs carry its deployment id: they are kept. Is the id another "
+            "Airflow's, too? If not: `airflow durablejobs reconcile --yes` ends them",
+            question.dag_id,
+        )
+    return states if runs else None
 
 
 class WatchingTrigger(BaseTrigger):

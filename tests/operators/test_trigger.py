@@ -10,9 +10,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.sdk.execution_time import comms, task_runner
 from airflow.sdk.module_loading import import_string
 
 from durablejob_airflow import triggers, wishes
+from durablejob_airflow.observer import Question
 from durablejob_airflow.triggers import DurableJobStateTrigger, DurableJobTrigger, WatchingTrigger
 from durablejob_airflow.view import CancelView, JobView
 from durablejob_airflow.watch import GivenUp, Mailbox, Notice
@@ -114,6 +116,40 @@ def mailboxes(monkeypatch: pytest.MonkeyPatch) -> list[Mailbox]:
 
     monkeypatch.setattr(triggers, "watching", watching)
     return given
+
+
+class Supervisor:
+    """Airflow's side of the line over which a trigger asks."""
+
+    def __init__(self, states: dict[str, Any], runs: int | Exception) -> None:
+        self.states = states
+        self.runs = runs
+
+    def send(self, message: Any) -> Any:
+        if isinstance(message, comms.GetTaskStates):
+            return comms.TaskStatesResult(task_states=self.states)
+        assert isinstance(message, comms.GetDRCount)
+        if isinstance(self.runs, Exception):
+            raise self.runs
+        return comms.DRCount(count=self.runs)
+
+
+@pytest.mark.parametrize(
+    ("states", "runs", "answer"),
+    [
+        ({"run": {"task": "failed"}}, 1, {"run": {"task": "failed"}}),
+        ({}, 3, {}),  # the run was deleted: the task is gone
+        ({}, 0, None),  # the DAG was deleted, or this is another Airflow: that says nothing
+        ({}, OSError("away"), None),
+    ],
+)
+async def test_an_airflow_that_knows_no_run_of_a_dag_says_nothing_of_its_jobs(
+    monkeypatch, caplog, states, runs, answer
+):
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", Supervisor(states, runs), raising=False)
+    question = Question("dag", ("run",), ("task",), mapped=False)
+    assert await triggers.answer(question) == answer
+    assert ("knows no run of DAG dag" in caplog.text) == (runs == 0)
 
 
 @pytest.mark.parametrize(("trigger", "holder"), [(OWN, "ti-1"), (SENSORS, None)], ids=["the task's own", "a sensor's"])
