@@ -7,13 +7,13 @@ import contextvars
 import importlib
 import logging
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.bases.xcom import BaseXCom
 from airflow.triggers.base import BaseTrigger, TriggerEvent
-from asgiref.sync import sync_to_async
 
 from durablejob_airflow import DEFAULT_CONN_ID, story, wishes
 from durablejob_airflow.airflow_side import map_index_of
@@ -40,6 +40,10 @@ that exit ``[workers] min_heartbeat_interval`` (5 s) late: when the last of the 
 the process can be waited for, nothing wakes it up any more (``supervisor.py``, ``_service_subprocess``; seen). The
 scheduler hears of it in its next round."""
 
+_asking = ThreadPoolExecutor(max_workers=4, thread_name_prefix="durablejob-ask")
+"""Where questions to Airflow wait for their answers. asgiref has one thread for all triggers of the process, also those
+of other providers: who blocks it would keep us from asking."""
+
 _handed_over: set[asyncio.Task[None]] = set()
 """Tasks that outlive the trigger which started them."""
 
@@ -59,8 +63,9 @@ async def ask_airflow(question: str, dag_id: str, **asked: Any) -> Any:
     """What a method of ``RuntimeTaskInstance`` says about a DAG; None where Airflow does not answer."""
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance  # loaded in a triggerer, not by parsing
 
+    ask = partial(getattr(RuntimeTaskInstance, question), dag_id=dag_id, **asked)
     try:
-        return await sync_to_async(getattr(RuntimeTaskInstance, question))(dag_id=dag_id, **asked)
+        return await asyncio.get_running_loop().run_in_executor(_asking, ask)
     except Exception as error:
         log.warning("Airflow does not answer %s for DAG %s: %s", question, dag_id, error)
         return None

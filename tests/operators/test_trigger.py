@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from airflow.sdk.execution_time import comms, task_runner
 from airflow.sdk.module_loading import import_string
+from asgiref.sync import sync_to_async
 
 from durablejob_airflow import triggers, wishes
 from durablejob_airflow.observer import Question
@@ -150,6 +152,32 @@ async def test_an_airflow_that_knows_no_run_of_a_dag_says_nothing_of_its_jobs(
     question = Question("dag", ("run",), ("task",), mapped=False)
     assert await triggers.answer(question) == answer
     assert ("knows no run of DAG dag" in caplog.text) == (runs == 0)
+
+
+async def test_a_trigger_of_another_provider_that_blocks_does_not_keep_us_from_asking(monkeypatch):
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", Supervisor({"run": {"task": "deferred"}}, 1), raising=False)
+    end = threading.Event()
+    blocking = asyncio.create_task(sync_to_async(end.wait)())
+    await asyncio.sleep(0.05)
+    try:
+        seen = await asyncio.wait_for(triggers.state_in_airflow(TI), 5)
+    finally:
+        end.set()
+        await blocking
+    assert seen == wishes.SeenState(state="deferred")
+
+
+async def test_questions_do_not_wait_for_each_other(monkeypatch):
+    together = threading.Barrier(3)
+
+    class Slow(Supervisor):
+        def send(self, message: Any) -> Any:
+            together.wait(5)
+            return super().send(message)
+
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", Slow({"run": {"task": "deferred"}}, 1), raising=False)
+    seen = await asyncio.gather(*(triggers.state_in_airflow(TI) for _ in range(3)))
+    assert seen == [wishes.SeenState(state="deferred")] * 3
 
 
 @pytest.mark.parametrize(("trigger", "holder"), [(OWN, "ti-1"), (SENSORS, None)], ids=["the task's own", "a sensor's"])
