@@ -34,11 +34,11 @@ ASK_AGAIN_SECONDS = 5.0
 """Between two questions for the task's state, where the answer was none, or not yet ``deferred``."""
 
 SETTLE_SECONDS = 7.0
-"""No event earlier than this after the trigger's start. Airflow 3.3 takes the late exit of the process that deferred
-for the end of the one that resumed, where both are of one try, and counts it as a failed try. Its supervisor may notice
-that exit ``[workers] min_heartbeat_interval`` (5 s) late: when the last of the process's sockets closes a moment before
-the process can be waited for, nothing wakes it up any more (``supervisor.py``, ``_service_subprocess``; seen). The
-scheduler hears of it in its next round."""
+"""No event, and no failure, earlier than this after the trigger's start. Airflow 3.3 takes the late exit of the process
+that deferred for the end of the one that resumed, where both are of one try, and counts it as a failed try. Its
+supervisor may notice that exit ``[workers] min_heartbeat_interval`` (5 s) late: when the last of the process's sockets
+closes a moment before the process can be waited for, nothing wakes it up any more (``supervisor.py``,
+``_service_subprocess``; seen). The scheduler hears of it in its next round."""
 
 _asking = ThreadPoolExecutor(max_workers=4, thread_name_prefix="durablejob-ask")
 """Where questions to Airflow wait for their answers. asgiref has one thread for all triggers of the process, also those
@@ -100,6 +100,11 @@ async def answer(question: Question) -> object:
     return states if runs else None
 
 
+async def _until(time: float) -> None:
+    """Sleep until the event loop's clock says so."""
+    await asyncio.sleep(time - asyncio.get_running_loop().time())
+
+
 class WatchingTrigger(BaseTrigger):
     """Watches one DurableJob until ``ending`` says that there is nothing more to wait for, and fires once.
 
@@ -125,8 +130,23 @@ class WatchingTrigger(BaseTrigger):
         raise NotImplementedError
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Tell each transition in the task's log, and fire at the end."""
-        begun = asyncio.get_running_loop().time()
+        """Tell each transition in the task's log, and fire at the end.
+
+        :raises GivenUp: the jobs cannot be watched; the worker that Airflow then starts waits by itself
+        """
+        settled = asyncio.get_running_loop().time() + SETTLE_SECONDS
+        try:
+            attempt, state = await self._end()
+        except GivenUp:
+            await _until(settled)
+            raise
+        await _until(settled)
+        await self._until_deferred()
+        event = {"namespace": self.namespace, "name": self.name, "attempt": attempt, "state": state}
+        yield TriggerEvent(event)  # type: ignore[no-untyped-call]
+
+    async def _end(self) -> tuple[int | None, str]:
+        """The attempt and the state of the event, once there is nothing more to wait for."""
         told: JobView | None = None
         link: str | None = None
         connect = partial(connected, self.durablejob_conn_id, self.namespace)
@@ -146,18 +166,10 @@ class WatchingTrigger(BaseTrigger):
                         await self._show_link(link)
                 state = self.ending(job)
                 if state is not None:
-                    break
-        await asyncio.sleep(begun + SETTLE_SECONDS - asyncio.get_running_loop().time())
-        await self._until_deferred()
-        attempt = told.attempt if told else None
-        event = {"namespace": self.namespace, "name": self.name, "attempt": attempt, "state": state}
-        yield TriggerEvent(event)  # type: ignore[no-untyped-call]
+                    return told.attempt if told else None, state
 
     def _heed(self, notice: Notice) -> None:
-        """Tell in the task's log how the watch fares.
-
-        :raises GivenUp: nothing more comes; the worker that Airflow then starts waits by itself, or says what is wrong
-        """
+        """Tell in the task's log how the watch fares."""
         if notice.given_up:
             raise GivenUp(notice.text)
         self.log.warning(notice.text)

@@ -204,11 +204,13 @@ async def test_how_the_watch_fares_stands_in_the_tasks_log(mailboxes, trigger, c
 @pytest.mark.parametrize("trigger", [OWN, SENSORS], ids=["the task's own", "a sensor's"])
 async def test_a_watch_that_was_given_up_ends_the_trigger(mailboxes, trigger):
     """Airflow then resumes the task in a worker, which waits by itself (``test_a_broken_trigger_burns_no_retry``)."""
+    begun = asyncio.get_running_loop().time()
     waiting = asyncio.create_task(events(trigger))
     await asyncio.sleep(0.01)
     mailboxes[0].put_nowait(Notice("the account may not", given_up=True))
     with pytest.raises(GivenUp, match="the account may not"):
         await asyncio.wait_for(waiting, 5)
+    assert asyncio.get_running_loop().time() - begun >= SETTLE  # the process that deferred is gone
 
 
 async def test_it_fires_once_with_little_data(trigger, controller):
