@@ -12,7 +12,7 @@ Pure: no I/O, no clock. :class:`Observer` is fed with jobs, says what to ask, an
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +61,8 @@ class Finding:
     name: str
     holder_id: str
     cause: str
+    gone: bool = False
+    """Airflow does not know the task: it was deleted, or was never in that database."""
 
 
 def observed(raw: Mapping[str, Any], deployment: str) -> Observed | None:
@@ -122,20 +124,19 @@ class Observer:
             for first in range(0, len(runs), RUNS_AT_ONCE):
                 yield Question(dag_id, tuple(runs[first : first + RUNS_AT_ONCE]), tasks, mapped)
 
-    def judge(self, question: Question, states: object, waited_for: Iterable[str]) -> list[Finding]:
+    def judge(self, question: Question, states: object, waited_for: Callable[[Observed], bool]) -> list[Finding]:
         """The jobs to cancel after one answer.
 
         :param states: as ``get_task_states`` gives it; anything else counts as no answer
-        :param waited_for: names of the jobs for which a trigger of this process waits
+        :param waited_for: whether a trigger of this process waits for a job on behalf of the try that holds it
         """
-        waiting = set(waited_for)
         findings = []
         for job in self._asked(question):
             seen = wishes.pick(states, job.run_id, job.task_id, job.map_index)
-            verdict = wishes.of_observer(seen, job.name in waiting)
+            verdict = wishes.of_observer(seen, waited_for(job))
             needed = REMOVED_LOOKS if seen.state == "removed" else LOOKS
             if self._times(job, verdict, seen) >= needed:
-                findings.append(Finding(job.name, job.holder_id, verdict.cause))
+                findings.append(Finding(job.name, job.holder_id, verdict.cause, gone=not seen.exists))
         return findings
 
     def _asked(self, question: Question) -> list[Observed]:

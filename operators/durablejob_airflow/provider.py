@@ -14,7 +14,8 @@ def _field(label: str, description: str, **schema: Any) -> dict[str, Any]:
 _CONN_FIELDS = {
     "deployment_id": _field(
         "Deployment id",
-        "Name of this Airflow; required, and different for each Airflow that shares a namespace.",
+        "Name of this Airflow; required. Give a copy of it (staging, a laptop) another one: two Airflows with the same "
+        "id in a namespace end each other's jobs within minutes.",
     ),
     "namespace": _field("Namespace", "Kubernetes namespace of the DurableJobs; by default 'default'."),
     "backend": _field("Default backend", "Where jobs run that name no backend: [Kind/]name[:Type]."),

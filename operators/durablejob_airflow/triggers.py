@@ -7,20 +7,20 @@ import contextvars
 import importlib
 import logging
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.bases.xcom import BaseXCom
 from airflow.triggers.base import BaseTrigger, TriggerEvent
-from asgiref.sync import sync_to_async
 
 from durablejob_airflow import DEFAULT_CONN_ID, story, wishes
 from durablejob_airflow.airflow_side import map_index_of
 from durablejob_airflow.links import ExternalJobLink
 from durablejob_airflow.resource import ResourceError
 from durablejob_airflow.view import JobView
-from durablejob_airflow.watch import watching
+from durablejob_airflow.watch import GivenUp, Notice, watching
 
 if TYPE_CHECKING:
     from durablejob_airflow.client_async import AsyncJobsClient
@@ -34,11 +34,15 @@ ASK_AGAIN_SECONDS = 5.0
 """Between two questions for the task's state, where the answer was none, or not yet ``deferred``."""
 
 SETTLE_SECONDS = 7.0
-"""No event earlier than this after the trigger's start. Airflow 3.3 takes the late exit of the process that deferred
-for the end of the one that resumed, where both are of one try, and counts it as a failed try. Its supervisor may notice
-that exit ``[workers] min_heartbeat_interval`` (5 s) late: when the last of the process's sockets closes a moment before
-the process can be waited for, nothing wakes it up any more (``supervisor.py``, ``_service_subprocess``; seen). The
-scheduler hears of it in its next round."""
+"""No event, and no failure, earlier than this after the trigger's start. Airflow 3.3 takes the late exit of the process
+that deferred for the end of the one that resumed, where both are of one try, and counts it as a failed try. Its
+supervisor may notice that exit ``[workers] min_heartbeat_interval`` (5 s) late: when the last of the process's sockets
+closes a moment before the process can be waited for, nothing wakes it up any more (``supervisor.py``,
+``_service_subprocess``; seen). The scheduler hears of it in its next round."""
+
+_asking = ThreadPoolExecutor(max_workers=4, thread_name_prefix="durablejob-ask")
+"""Where questions to Airflow wait for their answers. asgiref has one thread for all triggers of the process, also those
+of other providers: who blocks it would keep us from asking."""
 
 _handed_over: set[asyncio.Task[None]] = set()
 """Tasks that outlive the trigger which started them."""
@@ -55,29 +59,50 @@ async def connected(conn_id: str, namespace: str) -> AsyncIterator[AsyncJobsClie
         yield client.AsyncJobsClient(api, namespace, await hook.deployment_id())
 
 
-async def states_in_airflow(dag_id: str, **asked: Any) -> object:
-    """States of task instances, as ``get_task_states`` gives them; None where Airflow does not answer."""
+async def ask_airflow(question: str, dag_id: str, **asked: Any) -> Any:
+    """What a method of ``RuntimeTaskInstance`` says about a DAG; None where Airflow does not answer."""
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance  # loaded in a triggerer, not by parsing
 
+    ask = partial(getattr(RuntimeTaskInstance, question), dag_id=dag_id, **asked)
     try:
-        return await sync_to_async(RuntimeTaskInstance.get_task_states)(dag_id=dag_id, **asked)
+        return await asyncio.get_running_loop().run_in_executor(_asking, ask)
     except Exception as error:
-        log.warning("Airflow does not tell the states of tasks of %s: %s", dag_id, error)
+        log.warning("Airflow does not answer %s for DAG %s: %s", question, dag_id, error)
         return None
 
 
 async def state_in_airflow(ti: Any) -> wishes.SeenState:
     """The task instance's state; UNKNOWN where Airflow does not answer."""
-    states = await states_in_airflow(ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=map_index_of(ti))
+    asked = {"task_ids": [ti.task_id], "run_ids": [ti.run_id], "map_index": map_index_of(ti)}
+    states = await ask_airflow("get_task_states", ti.dag_id, **asked)
     return wishes.pick(states, ti.run_id, ti.task_id, map_index_of(ti))
 
 
 async def answer(question: Question) -> object:
-    """Airflow's answer to the observer."""
+    """Airflow's answer to the observer; None where it does not know the DAG.
+
+    Of a run that was deleted, Airflow knows other runs of the same DAG. Where it knows none, it may be another Airflow
+    under the same deployment id: a copy, or one with a new database.
+    """
     one = {} if question.mapped else {"map_index": -1}
-    return await states_in_airflow(
-        question.dag_id, task_ids=list(question.task_ids), run_ids=list(question.run_ids), **one
+    states = await ask_airflow(
+        "get_task_states", question.dag_id, task_ids=list(question.task_ids), run_ids=list(question.run_ids), **one
     )
+    if states != {}:
+        return states
+    runs = await ask_airflow("get_dr_count", question.dag_id)
+    if runs == 0:
+        log.warning(
+            "This Airflow knows no run of DAG %s, whose jobs carry its deployment id: they are kept. Is the id another "
+            "Airflow's, too? If not: `airflow durablejobs reconcile --yes` ends them",
+            question.dag_id,
+        )
+    return states if runs else None
+
+
+async def _until(time: float) -> None:
+    """Sleep until the event loop's clock says so."""
+    await asyncio.sleep(time - asyncio.get_running_loop().time())
 
 
 class WatchingTrigger(BaseTrigger):
@@ -91,6 +116,9 @@ class WatchingTrigger(BaseTrigger):
     :param name: the job's name
     """
 
+    holder_id: str | None = None
+    """Id of the task instance whose own job it is; None: it is somebody else's."""
+
     def __init__(self, *, durablejob_conn_id: str, namespace: str, name: str) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.durablejob_conn_id = durablejob_conn_id
@@ -102,14 +130,33 @@ class WatchingTrigger(BaseTrigger):
         raise NotImplementedError
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Tell each transition in the task's log, and fire at the end."""
-        begun = asyncio.get_running_loop().time()
+        """Tell each transition in the task's log, and fire at the end.
+
+        :raises GivenUp: the jobs cannot be watched; the worker that Airflow then starts waits by itself
+        """
+        settled = asyncio.get_running_loop().time() + SETTLE_SECONDS
+        try:
+            attempt, state = await self._end()
+        except GivenUp:
+            await _until(settled)
+            raise
+        await _until(settled)
+        await self._until_deferred()
+        event = {"namespace": self.namespace, "name": self.name, "attempt": attempt, "state": state}
+        yield TriggerEvent(event)  # type: ignore[no-untyped-call]
+
+    async def _end(self) -> tuple[int | None, str]:
+        """The attempt and the state of the event, once there is nothing more to wait for."""
         told: JobView | None = None
         link: str | None = None
         connect = partial(connected, self.durablejob_conn_id, self.namespace)
-        async with watching(self.durablejob_conn_id, self.namespace, self.name, connect, answer) as mailbox:
+        where = (self.durablejob_conn_id, self.namespace, self.name)
+        async with watching(*where, connect, answer, self.holder_id) as mailbox:
             while True:
                 job = await mailbox.get()
+                if isinstance(job, Notice):
+                    self._heed(job)
+                    continue
                 if job is not None:
                     for line in story.tell(told, job):
                         self.log.info(line)
@@ -119,12 +166,13 @@ class WatchingTrigger(BaseTrigger):
                         await self._show_link(link)
                 state = self.ending(job)
                 if state is not None:
-                    break
-        await asyncio.sleep(begun + SETTLE_SECONDS - asyncio.get_running_loop().time())
-        await self._until_deferred()
-        attempt = told.attempt if told else None
-        event = {"namespace": self.namespace, "name": self.name, "attempt": attempt, "state": state}
-        yield TriggerEvent(event)  # type: ignore[no-untyped-call]
+                    return told.attempt if told else None, state
+
+    def _heed(self, notice: Notice) -> None:
+        """Tell in the task's log how the watch fares."""
+        if notice.given_up:
+            raise GivenUp(notice.text)
+        self.log.warning(notice.text)
 
     async def _show_link(self, url: str) -> None:
         """The link on the task's page, as soon as it is known; it is no reason to fail."""
@@ -182,7 +230,7 @@ class DurableJobTrigger(WatchingTrigger):
         super().__init__(durablejob_conn_id=durablejob_conn_id, namespace=namespace, name=name)
         self.uid = uid
         self.attempt = attempt
-        self.holder_id = holder_id
+        self.holder_id: str = holder_id
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """What makes an equal trigger in another process."""

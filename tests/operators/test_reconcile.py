@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from contextlib import nullcontext
+from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from airflow.cli import cli_parser
+from airflow.models import import_all_models
+from airflow.models.base import Base
+from airflow.models.dagrun import DagRun
+from airflow.models.taskinstance import TaskInstance
+from sqlalchemy import create_engine, insert
+from sqlalchemy.orm import Session
 
 from durablejob_airflow import reconcile
-from durablejob_airflow.observer import Question
+from durablejob_airflow.observer import LOOKS, Finding, Observer, Question
 from durablejob_api import API_VERSION, FINALIZER, GROUP, VERSION
 from tests.operators.scripted import Controller
-from tests.operators.test_observer import a_job
+from tests.operators.test_observer import a_job, looking_after
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -53,9 +64,9 @@ def says(monkeypatch: pytest.MonkeyPatch):
     return made
 
 
-def run(conn_id: str, dry_run: bool = False) -> object:
+def run(conn_id: str, dry_run: bool = False, yes: bool = False) -> object:
     with pytest.raises(SystemExit) as ended:
-        reconcile.main(Namespace(conn_id=conn_id, namespace=None, interval=0.01, dry_run=dry_run))
+        reconcile.main(Namespace(conn_id=conn_id, namespace=None, interval=0.01, dry_run=dry_run, yes=yes))
     return ended.value.code
 
 
@@ -86,6 +97,59 @@ def test_a_dry_run_cancels_nothing_and_says_what_it_would(controller, conn_id, j
     assert "(MarkedSuccess), would be cancelled" in capsys.readouterr().out
 
 
+@pytest.fixture
+def database(monkeypatch: pytest.MonkeyPatch) -> Session:
+    """Airflow's database, with a task that has failed in one run of one DAG."""
+    import_all_models()  # their tables refer to each other
+    engine = create_engine("sqlite://")
+    Base.metadata.create_all(engine)
+    session = Session(engine)
+    session.execute(insert(DagRun).values(id=1, dag_id="dag", run_id="run", run_type="manual", run_after=NOW))
+    task = {"task_id": "task", "dag_id": "dag", "run_id": "run", "state": "failed", "pool": "default_pool"}
+    session.execute(insert(TaskInstance).values(id=uuid4(), map_index=-1, pool_slots=1, **task))
+    monkeypatch.setattr("airflow.utils.session.create_session", lambda: nullcontext(session))
+    return session
+
+
+@pytest.mark.usefixtures("database")
+def test_airflows_database_is_asked_for_tasks_and_for_dags():
+    asked = Question("dag", ("run", "deleted"), ("task",), mapped=False)
+    assert reconcile.states(asked) == {"run": {"task": "failed"}}
+    assert reconcile.knows("dag")
+    assert not reconcile.knows("another")
+
+
+def findings(*jobs: dict[str, Any]) -> tuple[Observer, list[Finding]]:
+    """What two looks find of these jobs."""
+    observer = looking_after(*jobs)
+    for _ in range(LOOKS):
+        found = [f for q in observer.questions() for f in observer.judge(q, reconcile.states(q), lambda _: False)]
+    return observer, found
+
+
+@pytest.mark.usefixtures("database")
+def test_tasks_that_are_gone_need_a_yes_where_that_may_mean_another_airflow():
+    failed, deleted, unknown = a_job(), a_job(run_id="deleted"), a_job(dag_id="another")
+    observer, found = findings(failed, deleted, unknown)
+    assert [finding.gone for finding in found] == [False, True, True]
+    assert {finding.name for finding in reconcile.doubtful(observer, found)} == {unknown["metadata"]["name"]}
+    observer, found = findings(deleted, unknown)
+    assert reconcile.doubtful(observer, found) == set(found)
+    assert reconcile.doubtful(*findings(failed)) == set()
+
+
+def test_a_job_whose_task_is_gone_is_ended_only_with_a_yes(controller, conn_id, job, monkeypatch, capsys):
+    """As of a DAG that was deleted with all its runs; or of another Airflow with the same deployment id."""
+    monkeypatch.setattr(reconcile, "states", lambda question: {})
+    assert run(conn_id) == 1
+    assert wish(controller, job) is None
+    told = capsys.readouterr().out
+    assert "its task is unknown here, kept" in told
+    assert "1 jobs are kept, for this may be another Airflow's database" in told
+    assert run(conn_id, yes=True) == 0
+    assert wish(controller, job) == "User"
+
+
 def test_without_an_api_server_it_fails_in_one_line(conn_id, monkeypatch, tmp_path):
     monkeypatch.setenv(
         "AIRFLOW_CONN_NOWHERE",
@@ -99,5 +163,5 @@ def test_without_an_api_server_it_fails_in_one_line(conn_id, monkeypatch, tmp_pa
 
 def test_airflows_command_line_has_it(monkeypatch):
     options = cli_parser.get_parser().parse_args(["durablejobs", "reconcile", "--conn-id", "c", "--dry-run"])
-    assert (options.conn_id, options.interval, options.dry_run) == ("c", 60.0, True)
+    assert (options.conn_id, options.interval, options.dry_run, options.yes) == ("c", 60.0, True, False)
     assert options.func is not None

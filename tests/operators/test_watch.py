@@ -24,7 +24,9 @@ class Server:
         self.jobs: dict[str, dict[str, Any]] = {}
         self.version = 100
         self.watchers: list[asyncio.Queue[Any]] = []
-        self.lists = self.reads = self.connections = 0
+        self.lists = self.reads = self.connections = self.watches = 0
+        self.ends_at_once: Exception | bool = False
+        """What each watch ends with as soon as it is asked for; True: in an orderly way."""
         self.away: Exception | None = None
         self.marks: set[str] = set()
         self.deployment = "tests"
@@ -84,8 +86,12 @@ class Server:
         yield str(self.version), list(self.jobs.values())
 
     async def watch(self, version: str) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+        self.watches += 1
         queue: asyncio.Queue[Any] = asyncio.Queue()
+        if self.ends_at_once:
+            queue.put_nowait(None if self.ends_at_once is True else self.ends_at_once)
         self.watchers.append(queue)
+        await asyncio.sleep(0)
         try:
             while True:
                 item = await queue.get()
@@ -104,8 +110,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Server:
     return Server()
 
 
-def watching(server: Server, name: str, namespace: str = "ns") -> Any:
-    return watch.watching("conn", namespace, name, server.connect, server.ask)
+def watching(server: Server, name: str, namespace: str = "ns", holder_id: str | None = None) -> Any:
+    return watch.watching("conn", namespace, name, server.connect, server.ask, holder_id)
 
 
 async def soon(mailbox: watch.Mailbox) -> Any:
@@ -177,6 +183,28 @@ async def test_a_watch_that_ends_in_an_orderly_way_goes_on_without_a_list(server
         assert server.lists == 1
 
 
+@pytest.mark.parametrize("end", [True, Refused(403, "no watch"), Unavailable("reset")], ids=["orderly", "403", "reset"])
+async def test_a_watch_that_ends_at_once_is_asked_for_less_and_less_often(server, monkeypatch, end):
+    monkeypatch.setattr(watch, "Backoff", lambda: Backoff(first=0.01, most=10))
+    server.ends_at_once = end
+    async with watching(server, "a"):
+        await asyncio.sleep(0.5)
+    assert 3 < server.watches < 9
+    assert server.lists < 10
+
+
+async def test_pauses_begin_anew_when_a_watch_has_gone_on_for_a_while(server, monkeypatch):
+    backoff = Backoff(first=0.01, most=0.05)
+    monkeypatch.setattr(watch, "Backoff", lambda: backoff)
+    monkeypatch.setattr(watch, "STEADY_SECONDS", 0.1)
+    server.ends_at_once = Unavailable("reset")
+    async with watching(server, "a"):
+        await until(lambda: backoff.count > 4)
+        server.ends_at_once = False
+        await until(lambda: backoff.count == 0)
+        assert len(server.watchers) == 1
+
+
 async def test_an_outage_is_waited_for(server):
     server.put("a")
     server.away = Unavailable("refused")
@@ -216,6 +244,61 @@ async def test_a_later_subscriber_of_the_same_job_gets_it_too(server):
             assert (await soon(second)).state == "Running"
 
 
+NO_CONNECTION = RuntimeError("no such connection")
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (
+            Refused(403, "list ns: forbidden"),
+            "Kubernetes refuses (HTTP 403) to list ns: forbidden. Airflow's account needs",
+        ),
+        (NO_CONNECTION, "RuntimeError: no such connection"),
+    ],
+)
+async def test_a_watch_that_cannot_be_had_is_told_and_given_up(server, monkeypatch, error, says):
+    monkeypatch.setattr(watch, "TELL_SECONDS", 0.1)
+    monkeypatch.setattr(watch, "GIVE_UP_SECONDS", 0.3)
+    server.away = error
+    async with watching(server, "a") as mailbox:
+        first = await soon(mailbox)
+        assert (first.given_up, says in first.text) == (False, True)
+        async with watching(server, "a") as later:
+            assert await soon(later) == first
+        last = await soon(mailbox)
+        assert (last.given_up, says in last.text) == (True, True)
+
+
+async def test_an_outage_that_lasts_is_told_once_and_never_given_up(server, monkeypatch):
+    monkeypatch.setattr(watch, "STEADY_SECONDS", 0.1)
+    monkeypatch.setattr(watch, "TELL_SECONDS", 0.1)
+    monkeypatch.setattr(watch, "GIVE_UP_SECONDS", 0.2)
+    server.put("a")
+    server.away = Unavailable("refused")
+    async with watching(server, "a") as mailbox:
+        assert "Kubernetes does not answer: refused" in (await soon(mailbox)).text
+        await asyncio.sleep(0.5)
+        server.away = Refused(403, "it starts up")  # counts from now, not from the outage's begin
+        await asyncio.sleep(0.1)
+        server.away = None
+        assert (await soon(mailbox)).state == "Running"
+        assert await soon(mailbox) == watch.Notice("The job can be seen again")
+        assert mailbox.empty()
+
+
+async def test_an_interruption_that_is_soon_over_is_not_told(server, monkeypatch):
+    monkeypatch.setattr(watch, "STEADY_SECONDS", 0.05)
+    server.put("a")
+    async with watching(server, "a") as mailbox:
+        await soon(mailbox)
+        await until(lambda: server.watchers)
+        server.break_with(Unavailable("reset"))
+        await until(lambda: server.lists > 1 and server.watchers)
+        await asyncio.sleep(0.1)
+        assert mailbox.empty()
+
+
 def put(server: Server, job: dict[str, Any], **spec: Any) -> str:
     """A job of an Airflow, as the observer knows it."""
     name: str = job["metadata"]["name"]
@@ -242,6 +325,23 @@ async def test_a_job_without_a_trigger_whose_task_has_failed_is_cancelled(server
 
 
 @pytest.mark.usefixtures("_often")
+@pytest.mark.parametrize("waiter", [None, "ti-0"], ids=["a sensor's", "an earlier try's"])
+async def test_no_state_is_no_clear_where_only_another_trigger_waits(server, waiter):
+    """As after an orphan reset of a task that polls: its job goes on, and the retry re-attaches."""
+    job = put(server, a_job())
+    server.states = {"run": {"task": None}}
+    async with watching(server, job, holder_id=waiter) as mailbox:
+        await soon(mailbox)
+        await until(lambda: len(server.asked) > 4)
+        assert server.cancelled == []
+        async with watching(server, job, holder_id="ti-1"):
+            await until(lambda: server.cancelled)
+    assert server.cancelled[0] == (job, "ti-1", "Cleared")
+    server.remove(job)
+    await until(lambda: not watch._watches)
+
+
+@pytest.mark.usefixtures("_often")
 async def test_the_watch_goes_on_while_there_are_jobs_to_look_after(server):
     marked = put(server, a_job())
     server.states = {"run": {"task": "up_for_retry"}}
@@ -260,12 +360,35 @@ async def test_the_watch_goes_on_while_there_are_jobs_to_look_after(server):
 
 @pytest.mark.usefixtures("_often")
 @pytest.mark.parametrize("error", [Refused(403, "no watch"), RuntimeError("no such connection")])
-async def test_a_watch_that_is_refused_and_that_nobody_waits_for_ends(server, error):
+async def test_a_watch_that_is_refused_and_that_nobody_waits_for_ends_when_that_lasts(
+    server, error, monkeypatch, caplog
+):
+    monkeypatch.setattr(watch, "GIVE_UP_SECONDS", 0.2)
     marked = put(server, a_job())
     async with watching(server, marked) as mailbox:
         await soon(mailbox)
         await until(lambda: server.watchers)
+    server.away = error
     server.break_with(error)
+    await until(lambda: not watch._watches)
+    assert "1 active jobs are looked after no more" in caplog.text
+
+
+@pytest.mark.usefixtures("_often")
+@pytest.mark.parametrize("error", [Refused(401, "it starts up"), RuntimeError("a bug")])
+async def test_a_failure_that_passes_does_not_end_the_watch_that_only_the_observer_has(server, error):
+    marked = put(server, a_job())
+    server.states = {"run": {"task": "up_for_retry"}}
+    async with watching(server, marked) as mailbox:
+        await soon(mailbox)
+        await until(lambda: server.watchers)
+    server.away = error
+    server.break_with(error)
+    await asyncio.sleep(0.2)
+    server.away = None
+    server.states = {"run": {"task": "failed"}}
+    await until(lambda: server.cancelled)
+    server.remove(marked)
     await until(lambda: not watch._watches)
 
 
