@@ -45,6 +45,8 @@ class JobHolder:
     """Today's whole spec, checked; asked for only where it is submitted."""
     pause: Callable[[float], None]
     """Sleeps; raises if the process is to stop."""
+    is_skip: Callable[[JobView], bool] = lambda job: False
+    """Whether an end makes the task skipped: then a retry starts no next attempt."""
     policy: Policy = field(default_factory=Policy)
     labels: Mapping[str, str] = field(default_factory=dict)
     told: JobView | None = None
@@ -95,7 +97,8 @@ class JobHolder:
             raw, job = self.look()
             if job and self._not_yet_ours_to_judge(job):
                 continue
-            decision = decide(found, job, self.facts, self.policy.on_lost, self.policy.durable)
+            skips = job is not None and self.is_skip(job)
+            decision = decide(found, job, self.facts, self.policy.on_lost, self.policy.durable, skips)
             if decision.verb is not Verb.STALE and not proven:
                 # A nonce that is absent means a new run, or that our own id is archived: only a write tells.
                 self._record, proven = found or Record(nonce=secrets.token_hex(16)), True

@@ -198,6 +198,7 @@ class DurableOperator(BaseOperator):
             work=lambda: spec_mapping(self.work()),
             spec=self._spec,
             pause=self._patience.pause,
+            is_skip=self.is_skip,
             policy=Policy(self.on_lost, self.durable, self.on_work_changed == "fail"),
             labels=self.labels or {},
         )
