@@ -40,7 +40,7 @@ class JobHolder:
     store: Store
     log: Log
     work: Callable[[], Mapping[str, Any]]
-    """Today's work, to compare with what runs."""
+    """Today's work, to compare with what runs; whatever it raises, what runs is held."""
     spec: Callable[[], dict[str, Any]]
     """Today's whole spec, checked; asked for only where it is submitted."""
     pause: Callable[[float], None]
@@ -205,8 +205,10 @@ class JobHolder:
         """Adopting a job whose work is not today's is said, or refused where the author wants that."""
         try:
             changed = differences(raw["spec"], self.work())
-        except ValueError as error:
-            changed = [f"today's arguments are not valid: {error}"]
+        except Exception as error:  # the author's own code, too: it is no reason to leave a job that runs
+            if self.policy.fail_on_changed_work:
+                raise
+            changed = [f"today's arguments cannot be made: {type(error).__name__}: {error}"]
         if not changed:
             return
         text = "The task's work has changed since the job was submitted: " + "; ".join(changed)

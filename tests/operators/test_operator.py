@@ -150,6 +150,15 @@ def test_a_failure_may_be_retried_as_the_next_attempt_with_todays_work(task, con
     assert controller.starts(the_job(controller, task)["metadata"]["name"]) == [1, 2]
 
 
+def test_what_the_worker_fills_in_is_asked_for_once_in_a_try(task, monkeypatch):
+    asked: list[str] = []
+    monkeypatch.setattr(DurableJobOperator, "fill_in", lambda self, context: asked.append(context["ti"].id))
+    with pytest.raises(AirflowException, match="the program ended: Failed"):
+        task.operator({"outcome": "fail"}).execute(task.context())
+    assert task.operator().execute(task.retry())["attempt"] == 2
+    assert [id.removeprefix(task.run_id) for id in asked] == ["-ti-1", "-ti-2"]
+
+
 def test_a_worker_that_dies_before_it_skips_its_task_has_no_program_run_again(task, controller, monkeypatch):
     monkeypatch.setattr(DurableJobOperator, "is_skip", lambda self, job: job.ended == "Failed")
     with pytest.raises(TaskDeferred):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.sdk import BaseOperator
@@ -124,6 +124,13 @@ class DurableOperator(BaseOperator):
         """The work as part of a DurableJob's spec, for instance ``{"spark": {…}}``; after rendering."""
         raise NotImplementedError
 
+    def fill_in(self, context: Context) -> None:
+        """Set the arguments that are known in the worker only.
+
+        Called before ``work()``, once in a try, and only where its work is submitted or compared with what runs: a
+        failure here does not part a retry from its job.
+        """
+
     def is_skip(self, job: JobView) -> bool:
         """Whether this end makes the task skipped; never, unless a subclass says so."""
         return False
@@ -188,6 +195,7 @@ class DurableOperator(BaseOperator):
         # Counted over deferrals, where Airflow itself would start anew at each.
         deadline = started + self.execution_timeout if self.execution_timeout and started else None
         self._patience = Patience(KillWatch(context), deadline)
+        todays_work = cache(partial(self._todays_work, context))
         store = airflow_side.MemoryStore() if airflow_side.in_test_mode() else None
         self._holder = JobHolder(
             jobs=self.hook.jobs(self.namespace or None),
@@ -195,8 +203,8 @@ class DurableOperator(BaseOperator):
             facts=airflow_side.facts_of(context),
             store=store or airflow_side.TaskStore(context["task_state_store"]),
             log=self.log,
-            work=lambda: spec_mapping(self.work()),
-            spec=self._spec,
+            work=todays_work,
+            spec=lambda: self._spec(todays_work()),
             pause=self._patience.pause,
             is_skip=self.is_skip,
             policy=Policy(self.on_lost, self.durable, self.on_work_changed == "fail"),
@@ -205,10 +213,14 @@ class DurableOperator(BaseOperator):
         self.resource_url = self.hook.resource_url(self._holder.jobs.namespace, self._holder.identity.name)
         return self._holder
 
-    def _spec(self) -> dict[str, Any]:
+    def _todays_work(self, context: Context) -> dict[str, Any]:
+        self.fill_in(context)
+        return spec_mapping(self.work())
+
+    def _spec(self, work: Mapping[str, Any]) -> dict[str, Any]:
         assert self._holder is not None  # noqa: S101 -- only the holder calls this
         spec: DurableJobSpec = build_spec(
-            self.work(),
+            work,
             self._holder.patiently(lambda: self.hook.backend_ref(self.backend, self.namespace or None)),
             activeDeadlineSeconds=self.active_deadline_seconds,
             ttlSecondsAfterFinished=self.ttl_seconds_after_finished,

@@ -155,11 +155,11 @@ class DurableSparkSubmitOperator(DurableOperator):
             )
         self.openlineage_inject_parent_job_info = openlineage_inject_parent_job_info
 
-    def execute(self, context: Context) -> Any:
-        """Have the job, then wait for it; before that, put the task's lineage into the configuration."""
+    def fill_in(self, context: Context) -> None:
+        """Put the task's lineage into the configuration, where that is wished for."""
+        super().fill_in(context)
         if self.openlineage_inject_parent_job_info:
             self.conf = with_lineage(self.conf, context)
-        return super().execute(context)
 
     def work(self) -> Mapping[str, Any]:
         return {
