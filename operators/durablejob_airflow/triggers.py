@@ -83,8 +83,9 @@ async def answer(question: Question) -> object:
 class WatchingTrigger(BaseTrigger):
     """Watches one DurableJob until ``ending`` says that there is nothing more to wait for, and fires once.
 
-    The event says only that: ``{"namespace", "name", "attempt", "state"}``; the task reads the rest from
-    the job. All triggers of a process share one watch per connection and namespace.
+    The event says only that: ``{"namespace", "name", "attempt", "state", "result"}``; the task reads the rest from
+    the job. The result is for whoever comes when the job is gone. All triggers of a process share one watch per
+    connection and namespace.
 
     :param durablejob_conn_id: connection of type ``durablejob``
     :param namespace: the job's namespace
@@ -122,8 +123,8 @@ class WatchingTrigger(BaseTrigger):
                     break
         await asyncio.sleep(begun + SETTLE_SECONDS - asyncio.get_running_loop().time())
         await self._until_deferred()
-        attempt = told.attempt if told else None
-        event = {"namespace": self.namespace, "name": self.name, "attempt": attempt, "state": state}
+        event: dict[str, Any] = {"namespace": self.namespace, "name": self.name, "state": state}
+        event |= {"attempt": told.attempt if told else None, "result": told.result() if told else None}
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
     async def _show_link(self, url: str) -> None:

@@ -121,6 +121,28 @@ def test_a_deferral_has_what_is_left_of_the_time(make, conn_id):
     assert timedelta(0) < second.value.timeout <= timedelta(seconds=20)
 
 
+@pytest.mark.parametrize("answer", [None, Unavailable("away")])
+def test_an_end_that_the_trigger_has_seen_counts_where_the_job_is_gone(conn_id, monkeypatch, answer):
+    def get(self: JobsClient, name: str) -> None:
+        if answer is not None:
+            raise answer
+
+    monkeypatch.setattr(JobsClient, "get", get)
+    waiting, result = sensor(conn_id, "short-lived", deferrable=True), {"name": "short-lived", "externalId": "run-1"}
+    event = {"namespace": "ns", "name": "short-lived", "attempt": 1, "state": "Succeeded", "result": result}
+    assert waiting.execute_complete(context(), event) == result
+    with pytest.raises(AirflowException, match=r"ns/short-lived, attempt 1: Lost, as the trigger saw it"):
+        waiting.execute_complete(context(), event | {"state": "Lost"})
+    with pytest.raises(TaskDeferred):
+        sensor(conn_id, "short-lived", deferrable=True).execute(context())
+
+
+def test_a_next_attempt_counts_more_than_what_the_trigger_has_seen(make, conn_id):
+    name = make(hold="yes")
+    with pytest.raises(TaskDeferred):
+        sensor(conn_id, name, deferrable=True).execute_complete(context(), {"state": "Succeeded"})
+
+
 def test_a_done_job_needs_no_deferral(make, conn_id, controller):
     name = make()
     ended(controller, name, "Succeeded")
@@ -146,8 +168,9 @@ async def test_its_trigger_waits_for_the_job_and_for_its_end(make, conn_id, cont
     assert not waiting.done()
     again = {"spec": {"attempt": 2, "plugin": {"parameters": {"outcome": "succeed"}}}}
     await asyncio.to_thread(controller.patch, name, again)
-    assert await asyncio.wait_for(waiting, 20) == [
-        {"namespace": controller.namespace, "name": name, "attempt": 2, "state": "Succeeded"}
-    ]
+    (event,) = await asyncio.wait_for(waiting, 20)
+    seen = {"namespace": controller.namespace, "name": name, "attempt": 2, "state": "Succeeded"}
+    assert event == seen | {"result": event["result"]}
+    assert event["result"] == await asyncio.to_thread(sensor(conn_id, name).execute, context())
     await trigger.on_kill()
     assert "cancel" not in (await asyncio.to_thread(controller.job, name))["spec"]
