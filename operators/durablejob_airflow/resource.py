@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 PLURAL = "durablejobs"
+VERBS = ("get", "list", "watch", "create", "update")
+"""What workers and triggerer do with DurableJobs."""
 REQUEST_TIMEOUT = 10.0
 """Seconds that one request may take."""
 
