@@ -30,6 +30,25 @@ _DISBELIEF = {401: 3, 403: 3, 404: 7}
 """HTTP status -> how often it is not believed: for 3.5 s, and for a minute (``Backoff``)."""
 
 
+def believed(call: Callable[[], T], pause: Callable[[float], None], log: Log) -> T:
+    """The call's result; missing rights and a missing kind are believed only when they last.
+
+    An API server that starts up, and a proxy whose API server is away, say so at first.
+
+    :raises Refused: they last, or it is something else that is refused
+    """
+    backoff = Backoff()
+    while True:
+        try:
+            return call()
+        except Refused as error:
+            if isinstance(error, Absent) or backoff.count >= _DISBELIEF.get(error.status, 0):
+                raise
+            seconds = backoff.next()
+            log.warning("Kubernetes refuses, next try in %.1f s (%s)", seconds, error)
+            pause(seconds)
+
+
 @dataclass
 class JobHolder:
     """This try, its job, and everything needed to bring the two together."""
@@ -56,20 +75,12 @@ class JobHolder:
     _why: str = ""
 
     def patiently(self, call: Callable[[], T]) -> T:
-        """The call's result, however long the API server is away: an outage burns no retry.
-
-        Missing rights and a missing kind are believed only when they last: an API server that starts up, and a proxy
-        whose API server is away, say so at first.
-        """
+        """The call's result, however long the API server is away: an outage burns no retry."""
         backoff = Backoff()
         while True:
             try:
-                return call()
-            except (Unavailable, Refused) as error:
-                if isinstance(error, Absent):
-                    raise
-                if isinstance(error, Refused) and backoff.count >= _DISBELIEF.get(error.status, 0):
-                    raise
+                return believed(call, self.pause, self.log)
+            except Unavailable as error:
                 seconds = backoff.next()
                 self.log.warning("Kubernetes does not answer, next try in %.1f s (%s)", seconds, error)
                 self.pause(seconds)
