@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
-from airflow.sdk.exceptions import AirflowException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException, AirflowTaskTimeout
 
 from durablejob_airflow import DEFAULT_CONN_ID, story
+from durablejob_airflow.holder import believed
 from durablejob_airflow.links import ExternalJobLink, ResourceLink
 from durablejob_airflow.resource import Refused, Unavailable
 from durablejob_airflow.triggers import DurableJobStateTrigger
@@ -99,12 +101,12 @@ class DurableJobSensor(BaseSensorOperator):
         namespace = self.namespace or self.hook.namespace
         self.resource_url = self.hook.resource_url(namespace, self.name)
         try:
-            raw = self.hook.jobs(namespace).get(self.name)
+            raw = believed(lambda: self.hook.jobs(namespace).get(self.name), time.sleep, self.log)
         except Unavailable as error:
             self.log.warning("Kubernetes does not answer: %s", error)
             return None
         except Refused as error:
-            raise AirflowException(f"Kubernetes refuses (HTTP {error.status}) to {error}{error.hint}") from error
+            raise self._failure(f"Kubernetes refuses (HTTP {error.status}) to {error}{error.hint}") from error
         if raw is None:
             self.log.info("There is no DurableJob %s/%s", namespace, self.name)
             return None
@@ -113,9 +115,13 @@ class DurableJobSensor(BaseSensorOperator):
     def _judged(self, end: str | None, result: Any, told: str) -> PokeReturnValue:
         self.log.info("%s", told)
         if end in self.failed_states:
-            raise AirflowSkipException(told) if self.soft_fail else AirflowException(told)
+            raise self._failure(told)
         done = end in self.allowed_states
         return PokeReturnValue(is_done=done, xcom_value=result if done else None)
+
+    def _failure(self, text: str) -> AirflowException:
+        """(Airflow's own loop applies ``soft_fail`` to few exceptions only.)"""
+        return AirflowSkipException(text) if self.soft_fail else AirflowException(text)
 
     def execute(self, context: Context) -> Any:
         """Look once; then wait in the triggerer, or poke."""
@@ -127,8 +133,26 @@ class DurableJobSensor(BaseSensorOperator):
         """Go on after the trigger's event; what counts is what the job says by now, if it still says anything."""
         return self._look_or_defer(context, event)
 
+    def _tolerated(self, look: Callable[[], PokeReturnValue]) -> PokeReturnValue:
+        """A look under ``soft_fail``, ``never_fail`` and ``silent_fail``, as in ``BaseSensorOperator.execute``."""
+        try:
+            return look()
+        except AirflowSkipException:
+            raise
+        except (AirflowFailException, AirflowTaskTimeout) as error:
+            if self.soft_fail or self.never_fail:
+                raise AirflowSkipException(f"Skipped, though it failed: {error}") from error
+            raise
+        except Exception as error:
+            if self.silent_fail:
+                self.log.exception("The look failed; waiting on, for silent_fail is set")
+                return PokeReturnValue(is_done=False)
+            if self.never_fail:
+                raise AirflowSkipException(f"Skipped, though it failed: {error}") from error
+            raise
+
     def _look_or_defer(self, context: Context, event: Mapping[str, Any] | None = None) -> Any:
-        found = self._found(event)
+        found = self._tolerated(partial(self._found, event))
         if found.is_done:
             return found.xcom_value
         begun = context["ti"].start_date or datetime.now(UTC)
@@ -138,7 +162,8 @@ class DurableJobSensor(BaseSensorOperator):
                 durablejob_conn_id=self.durablejob_conn_id,
                 namespace=self.namespace or self.hook.namespace,
                 name=self.name,
-                states=(*self.allowed_states, *self.failed_states),
+                # With silent_fail a failed end is no end, in the worker neither: the job's next attempt may be.
+                states=self.allowed_states if self.silent_fail else (*self.allowed_states, *self.failed_states),
             ),
             method_name="execute_complete",
             timeout=max(rest, timedelta(seconds=1)),

@@ -10,10 +10,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowException, AirflowSkipException, TaskDeferred
+from airflow.sdk.exceptions import AirflowException, AirflowSensorTimeout, AirflowSkipException, TaskDeferred
 from airflow.sdk.module_loading import import_string
 
-from durablejob_airflow import triggers
+from durablejob_airflow import holder, sensors, triggers
 from durablejob_airflow.client import JobsClient
 from durablejob_airflow.resource import Refused, Unavailable
 from durablejob_airflow.sensors import DurableJobSensor
@@ -100,15 +100,59 @@ def test_a_state_that_is_no_end_is_refused():
 
 
 def test_an_outage_of_kubernetes_is_waited_for_and_a_refusal_is_told(make, conn_id, monkeypatch):
-    waiting, answers = sensor(conn_id, make()), [Unavailable("away"), Refused(403, "read job: forbidden")]
+    waiting, refused, pauses = sensor(conn_id, make()), Refused(403, "read job: forbidden"), list[float]()
+    answers = [Unavailable("away"), *[refused] * 3, Unavailable("away"), *[refused] * 4]
 
     def get(self: JobsClient, name: str) -> Any:
         raise answers.pop(0)
 
     monkeypatch.setattr(JobsClient, "get", get)
+    monkeypatch.setattr(sensors.time, "sleep", pauses.append)
+    assert not waiting.poke(context()).is_done
     assert not waiting.poke(context()).is_done
     with pytest.raises(AirflowException, match=r"HTTP 403.*needs get, list"):
         waiting.poke(context())
+    assert len(pauses) == 6
+    assert answers == []
+
+
+@pytest.mark.parametrize("deferrable", [True, False])
+@pytest.mark.parametrize("why", ["the job failed", "the look is refused"])
+@pytest.mark.parametrize(
+    ("setting", "outcome"),
+    [
+        ({}, AirflowException),
+        ({"soft_fail": True}, AirflowSkipException),
+        ({"never_fail": True}, AirflowSkipException),
+        ({"silent_fail": True}, AirflowSensorTimeout),
+    ],
+)
+def test_airflows_settings_for_failures_mean_the_same_in_worker_and_triggerer(
+    conn_id, monkeypatch, deferrable, why, setting, outcome
+):
+    ended = {"state": "Failed", "current": {"number": 1, "outcome": "Failed"}}
+
+    def get(self: JobsClient, name: str) -> Any:
+        if why == "the look is refused":
+            raise Refused(403, "read job: forbidden")
+        return {"metadata": {"name": name}, "spec": {"attempt": 1}, "status": ended}
+
+    monkeypatch.setattr(JobsClient, "get", get)
+    monkeypatch.setattr(holder, "_DISBELIEF", {})
+    waiting = sensor(conn_id, "job", deferrable=deferrable, timeout=0.3, **setting)
+    waits_on = deferrable and "silent_fail" in setting
+    with pytest.raises(TaskDeferred if waits_on else outcome) as found:
+        waiting.execute(context())
+    if waits_on:
+        assert found.value.trigger.states == ("Succeeded",), "else the end that is no end would wake it up for ever"
+    else:
+        assert type(found.value) is outcome
+
+
+@pytest.mark.parametrize("deferrable", [True, False])
+def test_a_sensor_that_never_fails_is_skipped_where_its_connection_is_missing(deferrable):
+    with pytest.raises(AirflowSkipException):
+        sensor("nowhere", "job", deferrable=deferrable, namespace="ns", never_fail=True).execute(context())
 
 
 def test_a_deferral_has_what_is_left_of_the_time(make, conn_id):
