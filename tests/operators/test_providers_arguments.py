@@ -63,6 +63,18 @@ def test_a_value_that_asks_for_nothing_is_taken(ours, least, name, refusal):
 
 
 @pytest.mark.parametrize(("ours", "least", "name", "refusal"), REFUSALS)
+def test_a_mapped_task_is_told_the_same_when_it_is_parsed(ours, least, name, refusal):
+    with pytest.raises(ValueError, match=name) as error:
+        ours.partial(**least, **{name: object()})
+    assert refusal.instead in str(error.value)
+    for value in (None, *refusal.silent):
+        with DAG("d") as dag:
+            ours.partial(**least, **{name: value}).expand(labels=[{"a": "1"}, {"a": "2"}])
+        mapped = dag.get_task("t")
+        assert mapped.unmap({"labels": {"a": "1"}}).labels == {"a": "1"}
+
+
+@pytest.mark.parametrize(("ours", "least", "name", "refusal"), REFUSALS)
 def test_a_refused_default_argument_is_not_dropped_without_a_word(ours, least, name, refusal: Refusal):
     with DAG("d", default_args={name: True if refusal.passed_on else object()}):
         if refusal.passed_on:

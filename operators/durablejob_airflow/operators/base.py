@@ -23,6 +23,7 @@ from durablejob_airflow.contract import CannotRun, Policy, Stale
 from durablejob_airflow.holder import JobHolder
 from durablejob_airflow.identity import OnLost, Verb
 from durablejob_airflow.links import ExternalJobLink, ResourceLink
+from durablejob_airflow.operators.refused import Refusals, take_out
 from durablejob_airflow.patience import KillWatch, Patience
 from durablejob_airflow.payload import WrongArguments, build_spec, check_shape, spec_mapping
 from durablejob_airflow.resource import Conflict, Refused, Unavailable
@@ -30,6 +31,7 @@ from durablejob_airflow.triggers import DurableJobTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from airflow.sdk.definitions.mappedoperator import OperatorPartial
 
     from durablejob_airflow.hooks import DurableJobHook
     from durablejob_airflow.view import JobView
@@ -67,6 +69,8 @@ class DurableOperator(BaseOperator):
     :param labels: further labels for the DurableJob. (templated)
     """
 
+    refused: ClassVar[Refusals] = {}
+    """Arguments of the provider's operator that this one does not take."""
     template_fields: Sequence[str] = ("backend", "namespace", "labels")
     operator_extra_links = (ExternalJobLink(), ResourceLink())
     ui_color = "#d9e8f6"
@@ -107,6 +111,15 @@ class DurableOperator(BaseOperator):
         self._holder: JobHolder | None = None
         self._over = False
         self._check_choices()
+
+    @classmethod
+    def partial(cls, **kwargs: Any) -> OperatorPartial:
+        """As in every operator; refused arguments are told as by the operator itself.
+
+        Airflow makes no operator when a mapped task is parsed, and knows arguments only by their names.
+        """
+        take_out(cls.__name__, cls.refused, kwargs)
+        return super().partial(**kwargs)
 
     def _check_choices(self) -> None:
         for name, allowed in (("on_lost", ("fail", "resubmit")), ("on_work_changed", ("log", "fail"))):

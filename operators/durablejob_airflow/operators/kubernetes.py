@@ -131,6 +131,7 @@ class DurableKubernetesJobOperator(DurableOperator):
     All other parameters are described at :class:`~durablejob_airflow.operators.base.DurableOperator`.
     """
 
+    refused = REFUSED
     template_fields: Sequence[str] = (
         "image",
         "cmds",
@@ -202,7 +203,7 @@ class DurableKubernetesJobOperator(DurableOperator):
         job_poll_interval: float | None = None,
         **kwargs: Any,
     ) -> None:
-        take_out(type(self).__name__, REFUSED, kwargs)
+        take_out(type(self).__name__, self.refused, kwargs)
         if job_poll_interval is not None:
             kwargs["poll_interval"] = job_poll_interval
         super().__init__(**kwargs)

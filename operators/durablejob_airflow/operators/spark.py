@@ -85,6 +85,7 @@ class DurableSparkSubmitOperator(DurableOperator):
     All other parameters are described at :class:`~durablejob_airflow.operators.base.DurableOperator`.
     """
 
+    refused = REFUSED
     template_fields: Sequence[str] = (
         "application",
         "java_class",
@@ -126,7 +127,7 @@ class DurableSparkSubmitOperator(DurableOperator):
         status_poll_interval: float | None = None,
         **kwargs: Any,
     ) -> None:
-        take_out(type(self).__name__, REFUSED, kwargs)
+        take_out(type(self).__name__, self.refused, kwargs)
         if conn_id is not None:
             kwargs["durablejob_conn_id"] = conn_id
         if status_poll_interval is not None:
