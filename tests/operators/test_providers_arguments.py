@@ -94,6 +94,33 @@ def test_a_number_is_not_taken_for_the_truth_value_it_equals():
         DurableSparkSubmitOperator(**SPARK, verbose=0)
 
 
+ALIASES = [
+    pytest.param(DurableSparkSubmitOperator, SPARK, "conn_id", "durablejob_conn_id", ("one", "other"), id="conn_id"),
+    pytest.param(DurableSparkSubmitOperator, SPARK, "status_poll_interval", "poll_interval", (3, 4), id="spark"),
+    pytest.param(
+        DurableKubernetesJobOperator, KUBERNETES, "job_poll_interval", "poll_interval", (3, 4), id="kubernetes"
+    ),
+]
+
+
+@pytest.mark.parametrize(("ours", "least", "alias", "name", "values"), ALIASES)
+def test_two_names_of_one_argument_are_refused_together(ours, least, alias, name, values):
+    both = {alias: values[0], name: values[1]}
+    with pytest.raises(ValueError, match=f"{alias} is another name of {name}"):
+        ours(**least, **both)
+    with DAG("d", default_args=both), pytest.raises(ValueError, match=f"{alias} is another name of {name}"):
+        ours(**least)
+
+
+@pytest.mark.parametrize(("ours", "least", "alias", "name", "values"), ALIASES)
+def test_by_either_name_an_own_argument_wins_over_a_default_one(ours, least, alias, name, values):
+    default, own = values
+    for by_default, by_task in ((alias, name), (name, alias), (alias, alias), (name, name)):
+        with DAG("d", default_args={by_default: default}):
+            assert getattr(ours(**{**least, "task_id": "own"}, **{by_task: own}), name) == own
+            assert getattr(ours(**least), name) == default
+
+
 SETTINGS: dict[str, Any] = {
     "java_class": "a.B", "application_args": ["1"], "conf": {"a": "b"}, "name": "n", "jars": "local:///j.jar",
     "py_files": "local:///p.py", "files": "local:///f", "archives": "local:///a.zip", "env_vars": {"A": "b"},

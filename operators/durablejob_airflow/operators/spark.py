@@ -10,7 +10,7 @@ from airflow.sdk.configuration import conf as airflow_conf
 from airflow.sdk.exceptions import AirflowFailException
 
 from durablejob_airflow.operators.base import DurableOperator
-from durablejob_airflow.operators.refused import Refusal, Refusals, take_out
+from durablejob_airflow.operators.refused import Refusal, Refusals, renamed, take_out
 from durablejob_airflow.payload import WrongArguments, spark_work
 
 if TYPE_CHECKING:
@@ -79,8 +79,8 @@ class DurableSparkSubmitOperator(DurableOperator):
     :param openlineage_inject_parent_job_info: tell the application which task (and which try of it submitted the
         attempt) it belongs to, as ``spark.openlineage.parent*`` in its configuration; by default
         ``[openlineage] spark_inject_parent_job_info``. Needs the OpenLineage provider
-    :param conn_id: as ``durablejob_conn_id``
-    :param status_poll_interval: as ``poll_interval``
+    :param conn_id: another name of ``durablejob_conn_id``
+    :param status_poll_interval: another name of ``poll_interval``
 
     All other parameters are described at :class:`~durablejob_airflow.operators.base.DurableOperator`.
     """
@@ -128,10 +128,8 @@ class DurableSparkSubmitOperator(DurableOperator):
         **kwargs: Any,
     ) -> None:
         take_out(type(self).__name__, self.refused, kwargs)
-        if conn_id is not None:
-            kwargs["durablejob_conn_id"] = conn_id
-        if status_poll_interval is not None:
-            kwargs["poll_interval"] = status_poll_interval
+        renamed(type(self).__name__, "conn_id", conn_id, "durablejob_conn_id", kwargs)
+        renamed(type(self).__name__, "status_poll_interval", status_poll_interval, "poll_interval", kwargs)
         super().__init__(**kwargs)
         self.application = application
         self.java_class = java_class
