@@ -282,7 +282,7 @@ class JobHolder:
         return job
 
     def take_result(self, job: JobView) -> dict[str, Any]:
-        """Record and acknowledge the result of a succeeded attempt; its time to live starts here.
+        """Record and acknowledge the result of a succeeded attempt: its job need not be kept for longer any more.
 
         Neither can make a success of the job a failure of the task.
         """

@@ -63,7 +63,8 @@ class DurableOperator(BaseOperator):
     :param on_work_changed: what a retry does that finds its job still running with other arguments than
         today's: ``log`` the difference and keep waiting (default), or ``fail``
     :param active_deadline_seconds: seconds from the submission of an attempt to its forced end
-    :param ttl_seconds_after_finished: seconds after which the finished DurableJob is deleted
+    :param ttl_seconds_after_finished: seconds from the attempt's end until the DurableJob is deleted; four times as
+        long, and an hour at least, where no task has taken a result from it
     :param deletion_policy: ``Cancel`` ends the external job when its DurableJob is deleted, ``Orphan``
         leaves it
     :param labels: further labels for the DurableJob. (templated)
