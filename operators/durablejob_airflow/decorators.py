@@ -1,7 +1,8 @@
 """``@task.durable_spark`` and ``@task.durable_kubernetes_job``: a function that returns its program's arguments.
 
-The function runs in the worker, as with ``@task.bash`` and ``@task.kubernetes_cmd``, and before the job is looked for:
-so on every try, and not after a deferral. Its source is not sent anywhere.
+The function runs in the worker, as with ``@task.bash`` and ``@task.kubernetes_cmd``, where its program is submitted, or
+compared with the one that a retry finds: once in a try, and not after a deferral. If it fails beside a job that is
+there, the retry holds that job all the same. Its source is not sent anywhere.
 """
 
 from __future__ import annotations
@@ -45,8 +46,9 @@ class _ReturnsArguments(DecoratedOperator, DurableOperator):
         kwargs[self.filled] = SET_DURING_EXECUTION
         super().__init__(python_callable=python_callable, op_args=op_args, op_kwargs=op_kwargs, **kwargs)
 
-    def execute(self, context: Context) -> Any:
-        """Ask the function, then do as the operator does."""
+    def fill_in(self, context: Context) -> None:
+        """Ask the function."""
+        super().fill_in(context)
         context_merge(context, self.op_kwargs)
         found = self.python_callable(*self.op_args, **determine_kwargs(self.python_callable, self.op_args, context))
         if not isinstance(found, list | tuple):
@@ -56,7 +58,6 @@ class _ReturnsArguments(DecoratedOperator, DurableOperator):
             )
         setattr(self, self.filled, list(found))
         self.overwrite_rtif_after_execution = True  # the task's page shows them; a resumption does not know them
-        return super().execute(context)
 
 
 class _DurableSparkTask(_ReturnsArguments, DurableSparkSubmitOperator):

@@ -30,6 +30,25 @@ _DISBELIEF = {401: 3, 403: 3, 404: 7}
 """HTTP status -> how often it is not believed: for 3.5 s, and for a minute (``Backoff``)."""
 
 
+def believed(call: Callable[[], T], pause: Callable[[float], None], log: Log) -> T:
+    """The call's result; missing rights and a missing kind are believed only when they last.
+
+    An API server that starts up, and a proxy whose API server is away, say so at first.
+
+    :raises Refused: they last, or it is something else that is refused
+    """
+    backoff = Backoff()
+    while True:
+        try:
+            return call()
+        except Refused as error:
+            if isinstance(error, Absent) or backoff.count >= _DISBELIEF.get(error.status, 0):
+                raise
+            seconds = backoff.next()
+            log.warning("Kubernetes refuses, next try in %.1f s (%s)", seconds, error)
+            pause(seconds)
+
+
 @dataclass
 class JobHolder:
     """This try, its job, and everything needed to bring the two together."""
@@ -40,11 +59,13 @@ class JobHolder:
     store: Store
     log: Log
     work: Callable[[], Mapping[str, Any]]
-    """Today's work, to compare with what runs."""
+    """Today's work, to compare with what runs; whatever it raises, what runs is held."""
     spec: Callable[[], dict[str, Any]]
     """Today's whole spec, checked; asked for only where it is submitted."""
     pause: Callable[[float], None]
     """Sleeps; raises if the process is to stop."""
+    is_skip: Callable[[JobView], bool] = lambda job: False
+    """Whether an end makes the task skipped: then a retry starts no next attempt."""
     policy: Policy = field(default_factory=Policy)
     labels: Mapping[str, str] = field(default_factory=dict)
     told: JobView | None = None
@@ -54,20 +75,12 @@ class JobHolder:
     _why: str = ""
 
     def patiently(self, call: Callable[[], T]) -> T:
-        """The call's result, however long the API server is away: an outage burns no retry.
-
-        Missing rights and a missing kind are believed only when they last: an API server that starts up, and a proxy
-        whose API server is away, say so at first.
-        """
+        """The call's result, however long the API server is away: an outage burns no retry."""
         backoff = Backoff()
         while True:
             try:
-                return call()
-            except (Unavailable, Refused) as error:
-                if isinstance(error, Absent):
-                    raise
-                if isinstance(error, Refused) and backoff.count >= _DISBELIEF.get(error.status, 0):
-                    raise
+                return believed(call, self.pause, self.log)
+            except Unavailable as error:
                 seconds = backoff.next()
                 self.log.warning("Kubernetes does not answer, next try in %.1f s (%s)", seconds, error)
                 self.pause(seconds)
@@ -95,7 +108,8 @@ class JobHolder:
             raw, job = self.look()
             if job and self._not_yet_ours_to_judge(job):
                 continue
-            decision = decide(found, job, self.facts, self.policy.on_lost, self.policy.durable)
+            skips = job is not None and self.is_skip(job)
+            decision = decide(found, job, self.facts, self.policy.on_lost, self.policy.durable, skips)
             if decision.verb is not Verb.STALE and not proven:
                 # A nonce that is absent means a new run, or that our own id is archived: only a write tells.
                 self._record, proven = found or Record(nonce=secrets.token_hex(16)), True
@@ -202,8 +216,10 @@ class JobHolder:
         """Adopting a job whose work is not today's is said, or refused where the author wants that."""
         try:
             changed = differences(raw["spec"], self.work())
-        except ValueError as error:
-            changed = [f"today's arguments are not valid: {error}"]
+        except Exception as error:  # the author's own code, too: it is no reason to leave a job that runs
+            if self.policy.fail_on_changed_work:
+                raise
+            changed = [f"today's arguments cannot be made: {type(error).__name__}: {error}"]
         if not changed:
             return
         text = "The task's work has changed since the job was submitted: " + "; ".join(changed)
@@ -266,7 +282,7 @@ class JobHolder:
         return job
 
     def take_result(self, job: JobView) -> dict[str, Any]:
-        """Record and acknowledge the result of a succeeded attempt; its time to live starts here.
+        """Record and acknowledge the result of a succeeded attempt: its job need not be kept for longer any more.
 
         Neither can make a success of the job a failure of the task.
         """

@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundExceptio
 from durablejob_airflow import CONN_TYPE, DEFAULT_CONN_ID
 from durablejob_airflow.client import JobsClient
 from durablejob_airflow.payload import BackendChoice, WrongArguments, backend_choice, type_of_backend
-from durablejob_airflow.resource import Refused, ResourceError
+from durablejob_airflow.resource import VERBS, Refused, ResourceError
 
 
 class DurableJobHook(KubernetesHook):
@@ -115,26 +115,34 @@ class DurableJobHook(KubernetesHook):
         )
 
     def test_connection(self) -> tuple[bool, str]:
-        """Deployment id set, the kind DurableJob served, its jobs readable, the default backend Ready."""
+        """Deployment id set, the account's rights, the kind DurableJob served, the default backend Ready.
+
+        The account is that of the process that asks: of Airflow's API server, where a person presses the button.
+        """
         try:
             deployment = self.deployment_id
             jobs = self.jobs()
-            jobs.get("durablejob-connection-test")
+            self._check_rights(jobs)
             self._check_served(jobs)
             backend = self._field("backend")
             note = self._check_backend(jobs, backend_choice(backend)) if backend else "no default backend"
-        except Refused as error:
-            hint = (
-                " (Airflow's account needs get, list, watch, create and update on durablejobs)"
-                if error.status == 403
-                else ""
-            )
-            return False, f"{error}{hint}"
         except (ResourceError, WrongArguments, AirflowFailException) as error:
             return False, str(error)
         except Exception as error:
             return False, f"{type(error).__name__}: {error}"
-        return True, f"Deployment {deployment!r}, namespace {jobs.namespace!r}: DurableJobs can be read; {note}"
+        return (
+            True,
+            f"Deployment {deployment!r}, namespace {jobs.namespace!r}: DurableJobs can be read and written; {note}",
+        )
+
+    @staticmethod
+    def _check_rights(jobs: JobsClient) -> None:
+        lacking = jobs.forbidden()
+        if lacking:
+            raise WrongArguments(
+                f"Airflow's account may not {', '.join(lacking)} durablejobs in namespace {jobs.namespace!r}: it needs "
+                f"{', '.join(VERBS)}"
+            )
 
     @staticmethod
     def _check_served(jobs: JobsClient) -> None:

@@ -146,7 +146,8 @@ def _pod(given: Mapping[str, Any]) -> Json:
 
 def _env(given: object) -> list[Json]:
     if isinstance(given, Mapping):
-        return [{"name": str(name), "value": as_text(value)} for name, value in given.items()]
+        texts = {str(name): None if value is None else as_text(value) for name, value in given.items()}
+        return [{"name": name} if text is None else {"name": name, "value": text} for name, text in texts.items()]
     return list(as_json(given) or ())
 
 

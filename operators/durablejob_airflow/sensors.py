@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
-from airflow.sdk.exceptions import AirflowException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException, AirflowTaskTimeout
 
 from durablejob_airflow import DEFAULT_CONN_ID, story
+from durablejob_airflow.holder import believed
 from durablejob_airflow.links import ExternalJobLink, ResourceLink
 from durablejob_airflow.resource import Refused, Unavailable
 from durablejob_airflow.triggers import DurableJobStateTrigger
@@ -27,7 +29,8 @@ ENDS = ("Succeeded", "Failed", "Cancelled", "Lost")
 class DurableJobSensor(BaseSensorOperator):
     """Waits for the end of a DurableJob that it did not create; it never changes or cancels it.
 
-    A job that is not there yet is waited for. What counts is the job's current attempt.
+    A job that is not there yet is waited for: also one that has ended and expired before the sensor began. What counts
+    is the job's current attempt.
 
     :param name: the job's name. (templated)
     :param namespace: its namespace; by default the connection's. (templated)
@@ -80,27 +83,45 @@ class DurableJobSensor(BaseSensorOperator):
 
         :raises AirflowException: it has ended as it should not, or the API server refuses to tell
         """
+        return self._found()
+
+    def _found(self, event: Mapping[str, Any] | None = None) -> PokeReturnValue:
+        """Judge the job, or what the trigger has seen of one that cannot be read any more."""
+        job = self._look()
+        if job is not None:
+            self.tracking_url = job.tracking_url if job.taken_up else None
+            return self._judged(job.ended, job.result(), story.headline(job))
+        if event is None:
+            return PokeReturnValue(is_done=False)
+        told = f"DurableJob {event['namespace']}/{event['name']}, attempt {event['attempt']}: {event['state']}"
+        return self._judged(event["state"], event["result"], f"{told}, as the trigger saw it. It cannot be read now")
+
+    def _look(self) -> JobView | None:
+        """The job; None where there is none, or no answer."""
         namespace = self.namespace or self.hook.namespace
         self.resource_url = self.hook.resource_url(namespace, self.name)
         try:
-            raw = self.hook.jobs(namespace).get(self.name)
+            raw = believed(lambda: self.hook.jobs(namespace).get(self.name), time.sleep, self.log)
         except Unavailable as error:
             self.log.warning("Kubernetes does not answer: %s", error)
-            return PokeReturnValue(is_done=False)
+            return None
         except Refused as error:
-            raise AirflowException(f"Kubernetes refuses (HTTP {error.status}) to {error}{error.hint}") from error
+            raise self._failure(f"Kubernetes refuses (HTTP {error.status}) to {error}{error.hint}") from error
         if raw is None:
-            self.log.info("There is no DurableJob %s/%s yet", namespace, self.name)
-            return PokeReturnValue(is_done=False)
-        return self._judged(view_of(raw))
+            self.log.info("There is no DurableJob %s/%s", namespace, self.name)
+            return None
+        return view_of(raw)
 
-    def _judged(self, job: JobView) -> PokeReturnValue:
-        self.log.info("%s", story.headline(job))
-        self.tracking_url = job.tracking_url if job.taken_up else None
-        if job.ended in self.failed_states:
-            raise AirflowSkipException(story.headline(job)) if self.soft_fail else AirflowException(story.headline(job))
-        done = job.ended in self.allowed_states
-        return PokeReturnValue(is_done=done, xcom_value=job.result() if done else None)
+    def _judged(self, end: str | None, result: Any, told: str) -> PokeReturnValue:
+        self.log.info("%s", told)
+        if end in self.failed_states:
+            raise self._failure(told)
+        done = end in self.allowed_states
+        return PokeReturnValue(is_done=done, xcom_value=result if done else None)
+
+    def _failure(self, text: str) -> AirflowException:
+        """(Airflow's own loop applies ``soft_fail`` to few exceptions only.)"""
+        return AirflowSkipException(text) if self.soft_fail else AirflowException(text)
 
     def execute(self, context: Context) -> Any:
         """Look once; then wait in the triggerer, or poke."""
@@ -109,11 +130,29 @@ class DurableJobSensor(BaseSensorOperator):
         return self._look_or_defer(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
-        """Go on after the trigger's event; what counts is what the job says by now."""
-        return self._look_or_defer(context)
+        """Go on after the trigger's event; what counts is what the job says by now, if it still says anything."""
+        return self._look_or_defer(context, event)
 
-    def _look_or_defer(self, context: Context) -> Any:
-        found = self.poke(context)
+    def _tolerated(self, look: Callable[[], PokeReturnValue]) -> PokeReturnValue:
+        """A look under ``soft_fail``, ``never_fail`` and ``silent_fail``, as in ``BaseSensorOperator.execute``."""
+        try:
+            return look()
+        except AirflowSkipException:
+            raise
+        except (AirflowFailException, AirflowTaskTimeout) as error:
+            if self.soft_fail or self.never_fail:
+                raise AirflowSkipException(f"Skipped, though it failed: {error}") from error
+            raise
+        except Exception as error:
+            if self.silent_fail:
+                self.log.exception("The look failed; waiting on, for silent_fail is set")
+                return PokeReturnValue(is_done=False)
+            if self.never_fail:
+                raise AirflowSkipException(f"Skipped, though it failed: {error}") from error
+            raise
+
+    def _look_or_defer(self, context: Context, event: Mapping[str, Any] | None = None) -> Any:
+        found = self._tolerated(partial(self._found, event))
         if found.is_done:
             return found.xcom_value
         begun = context["ti"].start_date or datetime.now(UTC)
@@ -123,7 +162,8 @@ class DurableJobSensor(BaseSensorOperator):
                 durablejob_conn_id=self.durablejob_conn_id,
                 namespace=self.namespace or self.hook.namespace,
                 name=self.name,
-                states=(*self.allowed_states, *self.failed_states),
+                # With silent_fail a failed end is no end, in the worker neither: the job's next attempt may be.
+                states=self.allowed_states if self.silent_fail else (*self.allowed_states, *self.failed_states),
             ),
             method_name="execute_complete",
             timeout=max(rest, timedelta(seconds=1)),

@@ -108,8 +108,9 @@ async def _until(time: float) -> None:
 class WatchingTrigger(BaseTrigger):
     """Watches one DurableJob until ``ending`` says that there is nothing more to wait for, and fires once.
 
-    The event says only that: ``{"namespace", "name", "attempt", "state"}``; the task reads the rest from
-    the job. All triggers of a process share one watch per connection and namespace.
+    The event says only that: ``{"namespace", "name", "attempt", "state", "result"}``; the task reads the rest from
+    the job. The result is for whoever comes when the job is gone. All triggers of a process share one watch per
+    connection and namespace.
 
     :param durablejob_conn_id: connection of type ``durablejob``
     :param namespace: the job's namespace
@@ -136,17 +137,18 @@ class WatchingTrigger(BaseTrigger):
         """
         settled = asyncio.get_running_loop().time() + SETTLE_SECONDS
         try:
-            attempt, state = await self._end()
+            told, state = await self._end()
         except GivenUp:
             await _until(settled)
             raise
         await _until(settled)
         await self._until_deferred()
-        event = {"namespace": self.namespace, "name": self.name, "attempt": attempt, "state": state}
+        event: dict[str, Any] = {"namespace": self.namespace, "name": self.name, "state": state}
+        event |= {"attempt": told.attempt if told else None, "result": told.result() if told else None}
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
-    async def _end(self) -> tuple[int | None, str]:
-        """The attempt and the state of the event, once there is nothing more to wait for."""
+    async def _end(self) -> tuple[JobView | None, str]:
+        """The job as last seen and the state of the event, once there is nothing more to wait for."""
         told: JobView | None = None
         link: str | None = None
         connect = partial(connected, self.durablejob_conn_id, self.namespace)
@@ -166,7 +168,7 @@ class WatchingTrigger(BaseTrigger):
                         await self._show_link(link)
                 state = self.ending(job)
                 if state is not None:
-                    return told.attempt if told else None, state
+                    return told, state
 
     def _heed(self, notice: Notice) -> None:
         """Tell in the task's log how the watch fares."""

@@ -11,7 +11,7 @@ from kubernetes import config
 from kubernetes.client import BatchV1Api
 from kubernetes.client import models as k8s
 
-from durablejob_airflow.kubernetes_payload import ARGUMENTS, job_spec, namespace_of
+from durablejob_airflow.kubernetes_payload import ARGUMENTS, as_json, job_spec, namespace_of
 from durablejob_airflow.operators import DurableKubernetesJobOperator
 from durablejob_airflow.payload import WrongArguments, build_spec
 from durablejob_airflow.view import JobView
@@ -139,6 +139,13 @@ def test_secrets_become_environment_and_volumes():
         "env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}],
     }
     assert spec["template"]["spec"]["volumes"] == [{"name": "secret-0", "secret": {"secretName": "s"}}]
+
+
+def test_a_variable_without_a_value_has_none_as_with_the_provider():
+    env = program(job_spec({"env_vars": {"A": None, "B": "", "C": 1, "D": True}}))["env"]
+    assert env[:2] == [{"name": "A"}, {"name": "B", "value": ""}]
+    assert env[2:] == [{"name": "C", "value": "1"}, {"name": "D", "value": "true"}]
+    assert env[:2] == as_json([k8s.V1EnvVar(name="A", value=None), k8s.V1EnvVar(name="B", value="")])
 
 
 def test_a_list_of_pull_secrets_is_names():

@@ -13,7 +13,6 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
 from durablejob_airflow.operators import DurableSparkSubmitOperator, spark
-from durablejob_airflow.operators.base import DurableOperator
 from durablejob_airflow.operators.spark import with_lineage
 from durablejob_airflow.payload import differences
 from tests.testbed import cache, pip
@@ -65,12 +64,12 @@ def test_it_is_off_unless_asked_for(monkeypatch):
     assert given.openlineage_inject_parent_job_info is False
 
 
-def test_an_application_is_given_it_when_the_task_begins_and_no_other_is(monkeypatch):
+def test_an_application_is_given_it_where_it_is_asked_for(monkeypatch):
     monkeypatch.setattr(spark, "with_lineage", lambda conf, context: {**conf, "parent": context["run_id"]})
-    monkeypatch.setattr(DurableOperator, "execute", lambda self, context: self.work()["spark"]["conf"])
     for asked, found in ((True, {"spark.own": "1", "parent": "r"}), (False, {"spark.own": "1"})):
         operator = DurableSparkSubmitOperator(**TASK, conf={"spark.own": "1"}, openlineage_inject_parent_job_info=asked)
-        assert operator.execute({"run_id": "r"}) == found
+        operator.fill_in({"run_id": "r"})
+        assert operator.work()["spark"]["conf"] == found
 
 
 def test_an_application_learns_its_task_and_a_retry_is_no_change_of_the_work():

@@ -18,6 +18,7 @@ from airflow.sdk.exceptions import (
     AirflowFailException,
     AirflowRescheduleException,
     AirflowRuntimeError,
+    AirflowSkipException,
     AirflowTaskTimeout,
     ErrorType,
     TaskDeferralTimeout,
@@ -147,6 +148,25 @@ def test_a_failure_may_be_retried_as_the_next_attempt_with_todays_work(task, con
     assert not isinstance(failed.value, AirflowFailException)
     assert task.operator({"outcome": "succeed"}).execute(task.retry())["attempt"] == 2
     assert controller.starts(the_job(controller, task)["metadata"]["name"]) == [1, 2]
+
+
+def test_what_the_worker_fills_in_is_asked_for_once_in_a_try(task, monkeypatch):
+    asked: list[str] = []
+    monkeypatch.setattr(DurableJobOperator, "fill_in", lambda self, context: asked.append(context["ti"].id))
+    with pytest.raises(AirflowException, match="the program ended: Failed"):
+        task.operator({"outcome": "fail"}).execute(task.context())
+    assert task.operator().execute(task.retry())["attempt"] == 2
+    assert [id.removeprefix(task.run_id) for id in asked] == ["-ti-1", "-ti-2"]
+
+
+def test_a_worker_that_dies_before_it_skips_its_task_has_no_program_run_again(task, controller, monkeypatch):
+    monkeypatch.setattr(DurableJobOperator, "is_skip", lambda self, job: job.ended == "Failed")
+    with pytest.raises(TaskDeferred):
+        task.operator({"outcome": "fail"}, deferrable=True).execute(task.context())
+    controller.await_job(lambda job: (job.get("status") or {}).get("state") == "Failed", run_id=task.run_id)
+    with pytest.raises(AirflowSkipException, match="the program ended: Failed"):
+        task.operator({"outcome": "fail"}).execute(task.retry())
+    assert controller.starts(the_job(controller, task)["metadata"]["name"]) == [1]
 
 
 def test_a_clear_cancels_what_runs_and_waits_for_its_end(task, controller):

@@ -63,6 +63,18 @@ def test_a_value_that_asks_for_nothing_is_taken(ours, least, name, refusal):
 
 
 @pytest.mark.parametrize(("ours", "least", "name", "refusal"), REFUSALS)
+def test_a_mapped_task_is_told_the_same_when_it_is_parsed(ours, least, name, refusal):
+    with pytest.raises(ValueError, match=name) as error:
+        ours.partial(**least, **{name: object()})
+    assert refusal.instead in str(error.value)
+    for value in (None, *refusal.silent):
+        with DAG("d") as dag:
+            ours.partial(**least, **{name: value}).expand(labels=[{"a": "1"}, {"a": "2"}])
+        mapped = dag.get_task("t")
+        assert mapped.unmap({"labels": {"a": "1"}}).labels == {"a": "1"}
+
+
+@pytest.mark.parametrize(("ours", "least", "name", "refusal"), REFUSALS)
 def test_a_refused_default_argument_is_not_dropped_without_a_word(ours, least, name, refusal: Refusal):
     with DAG("d", default_args={name: True if refusal.passed_on else object()}):
         if refusal.passed_on:
@@ -80,6 +92,33 @@ def test_an_own_argument_wins_over_a_default_one():
 def test_a_number_is_not_taken_for_the_truth_value_it_equals():
     with pytest.raises(ValueError, match="verbose"):
         DurableSparkSubmitOperator(**SPARK, verbose=0)
+
+
+ALIASES = [
+    pytest.param(DurableSparkSubmitOperator, SPARK, "conn_id", "durablejob_conn_id", ("one", "other"), id="conn_id"),
+    pytest.param(DurableSparkSubmitOperator, SPARK, "status_poll_interval", "poll_interval", (3, 4), id="spark"),
+    pytest.param(
+        DurableKubernetesJobOperator, KUBERNETES, "job_poll_interval", "poll_interval", (3, 4), id="kubernetes"
+    ),
+]
+
+
+@pytest.mark.parametrize(("ours", "least", "alias", "name", "values"), ALIASES)
+def test_two_names_of_one_argument_are_refused_together(ours, least, alias, name, values):
+    both = {alias: values[0], name: values[1]}
+    with pytest.raises(ValueError, match=f"{alias} is another name of {name}"):
+        ours(**least, **both)
+    with DAG("d", default_args=both), pytest.raises(ValueError, match=f"{alias} is another name of {name}"):
+        ours(**least)
+
+
+@pytest.mark.parametrize(("ours", "least", "alias", "name", "values"), ALIASES)
+def test_by_either_name_an_own_argument_wins_over_a_default_one(ours, least, alias, name, values):
+    default, own = values
+    for by_default, by_task in ((alias, name), (name, alias), (alias, alias), (name, name)):
+        with DAG("d", default_args={by_default: default}):
+            assert getattr(ours(**{**least, "task_id": "own"}, **{by_task: own}), name) == own
+            assert getattr(ours(**least), name) == default
 
 
 SETTINGS: dict[str, Any] = {

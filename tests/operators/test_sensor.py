@@ -10,10 +10,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowException, AirflowSkipException, TaskDeferred
+from airflow.sdk.exceptions import AirflowException, AirflowSensorTimeout, AirflowSkipException, TaskDeferred
 from airflow.sdk.module_loading import import_string
 
-from durablejob_airflow import triggers
+from durablejob_airflow import holder, sensors, triggers
 from durablejob_airflow.client import JobsClient
 from durablejob_airflow.resource import Refused, Unavailable
 from durablejob_airflow.sensors import DurableJobSensor
@@ -100,15 +100,59 @@ def test_a_state_that_is_no_end_is_refused():
 
 
 def test_an_outage_of_kubernetes_is_waited_for_and_a_refusal_is_told(make, conn_id, monkeypatch):
-    waiting, answers = sensor(conn_id, make()), [Unavailable("away"), Refused(403, "read job: forbidden")]
+    waiting, refused, pauses = sensor(conn_id, make()), Refused(403, "read job: forbidden"), list[float]()
+    answers = [Unavailable("away"), *[refused] * 3, Unavailable("away"), *[refused] * 4]
 
     def get(self: JobsClient, name: str) -> Any:
         raise answers.pop(0)
 
     monkeypatch.setattr(JobsClient, "get", get)
+    monkeypatch.setattr(sensors.time, "sleep", pauses.append)
+    assert not waiting.poke(context()).is_done
     assert not waiting.poke(context()).is_done
     with pytest.raises(AirflowException, match=r"HTTP 403.*needs get, list"):
         waiting.poke(context())
+    assert len(pauses) == 6
+    assert answers == []
+
+
+@pytest.mark.parametrize("deferrable", [True, False])
+@pytest.mark.parametrize("why", ["the job failed", "the look is refused"])
+@pytest.mark.parametrize(
+    ("setting", "outcome"),
+    [
+        ({}, AirflowException),
+        ({"soft_fail": True}, AirflowSkipException),
+        ({"never_fail": True}, AirflowSkipException),
+        ({"silent_fail": True}, AirflowSensorTimeout),
+    ],
+)
+def test_airflows_settings_for_failures_mean_the_same_in_worker_and_triggerer(
+    conn_id, monkeypatch, deferrable, why, setting, outcome
+):
+    ended = {"state": "Failed", "current": {"number": 1, "outcome": "Failed"}}
+
+    def get(self: JobsClient, name: str) -> Any:
+        if why == "the look is refused":
+            raise Refused(403, "read job: forbidden")
+        return {"metadata": {"name": name}, "spec": {"attempt": 1}, "status": ended}
+
+    monkeypatch.setattr(JobsClient, "get", get)
+    monkeypatch.setattr(holder, "_DISBELIEF", {})
+    waiting = sensor(conn_id, "job", deferrable=deferrable, timeout=0.3, **setting)
+    waits_on = deferrable and "silent_fail" in setting
+    with pytest.raises(TaskDeferred if waits_on else outcome) as found:
+        waiting.execute(context())
+    if waits_on:
+        assert found.value.trigger.states == ("Succeeded",), "else the end that is no end would wake it up for ever"
+    else:
+        assert type(found.value) is outcome
+
+
+@pytest.mark.parametrize("deferrable", [True, False])
+def test_a_sensor_that_never_fails_is_skipped_where_its_connection_is_missing(deferrable):
+    with pytest.raises(AirflowSkipException):
+        sensor("nowhere", "job", deferrable=deferrable, namespace="ns", never_fail=True).execute(context())
 
 
 def test_a_deferral_has_what_is_left_of_the_time(make, conn_id):
@@ -119,6 +163,28 @@ def test_a_deferral_has_what_is_left_of_the_time(make, conn_id):
     with pytest.raises(TaskDeferred) as second:
         waiting.execute_complete(context(datetime.now(UTC) - timedelta(seconds=40)), {"state": "Succeeded"})
     assert timedelta(0) < second.value.timeout <= timedelta(seconds=20)
+
+
+@pytest.mark.parametrize("answer", [None, Unavailable("away")])
+def test_an_end_that_the_trigger_has_seen_counts_where_the_job_is_gone(conn_id, monkeypatch, answer):
+    def get(self: JobsClient, name: str) -> None:
+        if answer is not None:
+            raise answer
+
+    monkeypatch.setattr(JobsClient, "get", get)
+    waiting, result = sensor(conn_id, "short-lived", deferrable=True), {"name": "short-lived", "externalId": "run-1"}
+    event = {"namespace": "ns", "name": "short-lived", "attempt": 1, "state": "Succeeded", "result": result}
+    assert waiting.execute_complete(context(), event) == result
+    with pytest.raises(AirflowException, match=r"ns/short-lived, attempt 1: Lost, as the trigger saw it"):
+        waiting.execute_complete(context(), event | {"state": "Lost"})
+    with pytest.raises(TaskDeferred):
+        sensor(conn_id, "short-lived", deferrable=True).execute(context())
+
+
+def test_a_next_attempt_counts_more_than_what_the_trigger_has_seen(make, conn_id):
+    name = make(hold="yes")
+    with pytest.raises(TaskDeferred):
+        sensor(conn_id, name, deferrable=True).execute_complete(context(), {"state": "Succeeded"})
 
 
 def test_a_done_job_needs_no_deferral(make, conn_id, controller):
@@ -146,8 +212,9 @@ async def test_its_trigger_waits_for_the_job_and_for_its_end(make, conn_id, cont
     assert not waiting.done()
     again = {"spec": {"attempt": 2, "plugin": {"parameters": {"outcome": "succeed"}}}}
     await asyncio.to_thread(controller.patch, name, again)
-    assert await asyncio.wait_for(waiting, 20) == [
-        {"namespace": controller.namespace, "name": name, "attempt": 2, "state": "Succeeded"}
-    ]
+    (event,) = await asyncio.wait_for(waiting, 20)
+    seen = {"namespace": controller.namespace, "name": name, "attempt": 2, "state": "Succeeded"}
+    assert event == seen | {"result": event["result"]}
+    assert event["result"] == await asyncio.to_thread(sensor(conn_id, name).execute, context())
     await trigger.on_kill()
     assert "cancel" not in (await asyncio.to_thread(controller.job, name))["spec"]

@@ -218,9 +218,10 @@ async def test_it_fires_once_with_little_data(trigger, controller):
     await asyncio.sleep(1)
     assert not waiting.done()
     controller.release(trigger.name)
-    assert await asyncio.wait_for(waiting, 20) == [
-        {"namespace": controller.namespace, "name": trigger.name, "attempt": 1, "state": "Succeeded"}
-    ]
+    (event,) = await asyncio.wait_for(waiting, 20)
+    result = event.pop("result")
+    assert event == {"namespace": controller.namespace, "name": trigger.name, "attempt": 1, "state": "Succeeded"}
+    assert (result["uid"], result["externalId"]) == (trigger.uid, "run-1")
 
 
 async def test_it_fires_for_a_job_that_is_done_already_when_the_process_that_deferred_is_gone(trigger, controller):

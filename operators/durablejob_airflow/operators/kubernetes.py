@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from durablejob_airflow import kubernetes_payload
 from durablejob_airflow.operators.base import DurableOperator
-from durablejob_airflow.operators.refused import Refusal, Refusals, take_out
+from durablejob_airflow.operators.refused import Refusal, Refusals, renamed, take_out
 from durablejob_airflow.payload import WrongArguments
 
 if TYPE_CHECKING:
@@ -125,12 +125,13 @@ class DurableKubernetesJobOperator(DurableOperator):
     :param completions: number of indexes
     :param parallelism: how many of them run at the same time
     :param skip_on_exit_code: exit codes that make the task skipped, not failed
-    :param job_poll_interval: as ``poll_interval``
+    :param job_poll_interval: another name of ``poll_interval``
     :param labels: labels of the DurableJob and of its pods. Kueue's are passed on to the Job. (templated)
 
     All other parameters are described at :class:`~durablejob_airflow.operators.base.DurableOperator`.
     """
 
+    refused = REFUSED
     template_fields: Sequence[str] = (
         "image",
         "cmds",
@@ -202,9 +203,8 @@ class DurableKubernetesJobOperator(DurableOperator):
         job_poll_interval: float | None = None,
         **kwargs: Any,
     ) -> None:
-        take_out(type(self).__name__, REFUSED, kwargs)
-        if job_poll_interval is not None:
-            kwargs["poll_interval"] = job_poll_interval
+        take_out(type(self).__name__, self.refused, kwargs)
+        renamed(type(self).__name__, "job_poll_interval", job_poll_interval, "poll_interval", kwargs)
         super().__init__(**kwargs)
         self.image = image
         self.cmds = cmds

@@ -1,4 +1,7 @@
-"""Arguments that a provider's operator takes and ours does not: refused by name, with what to use instead."""
+"""Arguments of a provider's operator that ours does not take, or has another name for.
+
+What is not taken is refused by name, with what to use instead.
+"""
 
 from __future__ import annotations
 
@@ -38,6 +41,22 @@ def take_out(operator: str, refusals: Refusals, kwargs: dict[str, Any]) -> None:
     for name in given:
         if not refusals[name].passed_on:
             kwargs.pop(name, None)
+
+
+def renamed(operator: str, name: str, value: object, ours: str, kwargs: dict[str, Any]) -> None:
+    """Pass an argument on under the name that ours has for it; one of the task itself wins over a default one.
+
+    :raises ValueError: both names are given in the same place: one would be ignored
+    """
+    if value is None:
+        return
+    defaults: Mapping[str, Any] = kwargs.get("default_args") or {}
+    by_default = defaults.get(name) is value
+    if by_default and ours in kwargs:
+        return
+    if ours in (defaults if by_default else kwargs):
+        raise ValueError(f"{operator}: {name} is another name of {ours}: give one of them")
+    kwargs[ours] = value
 
 
 def _is_silent(value: object, refusal: Refusal) -> bool:

@@ -10,7 +10,7 @@ from airflow.sdk.configuration import conf as airflow_conf
 from airflow.sdk.exceptions import AirflowFailException
 
 from durablejob_airflow.operators.base import DurableOperator
-from durablejob_airflow.operators.refused import Refusal, Refusals, take_out
+from durablejob_airflow.operators.refused import Refusal, Refusals, renamed, take_out
 from durablejob_airflow.payload import WrongArguments, spark_work
 
 if TYPE_CHECKING:
@@ -79,12 +79,13 @@ class DurableSparkSubmitOperator(DurableOperator):
     :param openlineage_inject_parent_job_info: tell the application which task (and which try of it submitted the
         attempt) it belongs to, as ``spark.openlineage.parent*`` in its configuration; by default
         ``[openlineage] spark_inject_parent_job_info``. Needs the OpenLineage provider
-    :param conn_id: as ``durablejob_conn_id``
-    :param status_poll_interval: as ``poll_interval``
+    :param conn_id: another name of ``durablejob_conn_id``
+    :param status_poll_interval: another name of ``poll_interval``
 
     All other parameters are described at :class:`~durablejob_airflow.operators.base.DurableOperator`.
     """
 
+    refused = REFUSED
     template_fields: Sequence[str] = (
         "application",
         "java_class",
@@ -126,11 +127,9 @@ class DurableSparkSubmitOperator(DurableOperator):
         status_poll_interval: float | None = None,
         **kwargs: Any,
     ) -> None:
-        take_out(type(self).__name__, REFUSED, kwargs)
-        if conn_id is not None:
-            kwargs["durablejob_conn_id"] = conn_id
-        if status_poll_interval is not None:
-            kwargs["poll_interval"] = status_poll_interval
+        take_out(type(self).__name__, self.refused, kwargs)
+        renamed(type(self).__name__, "conn_id", conn_id, "durablejob_conn_id", kwargs)
+        renamed(type(self).__name__, "status_poll_interval", status_poll_interval, "poll_interval", kwargs)
         super().__init__(**kwargs)
         self.application = application
         self.java_class = java_class
@@ -155,11 +154,11 @@ class DurableSparkSubmitOperator(DurableOperator):
             )
         self.openlineage_inject_parent_job_info = openlineage_inject_parent_job_info
 
-    def execute(self, context: Context) -> Any:
-        """Have the job, then wait for it; before that, put the task's lineage into the configuration."""
+    def fill_in(self, context: Context) -> None:
+        """Put the task's lineage into the configuration, where that is wished for."""
+        super().fill_in(context)
         if self.openlineage_inject_parent_job_info:
             self.conf = with_lineage(self.conf, context)
-        return super().execute(context)
 
     def work(self) -> Mapping[str, Any]:
         return {
