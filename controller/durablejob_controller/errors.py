@@ -21,6 +21,11 @@ An error is either handled where it is caught or raised on; it is logged in one 
 
 from __future__ import annotations
 
+import re
+
+_RBAC = re.compile(r'User "[^"]*" cannot (\w+) resource "([^"]*)"')
+"""How k8s.io/apiserver's responsewriters.Forbidden words what the authorizer refused; admission never does."""
+
 
 class DurableJobError(Exception):
     """Base of all errors of ours."""
@@ -72,7 +77,15 @@ class Refused(KubernetesError):
 
 
 class Forbidden(KubernetesError):
-    """401 or 403: credentials or RBAC, which change without the object changing."""
+    """401 or 403: credentials, RBAC or admission, which change without the object changing."""
+
+    @property
+    def missing_right(self) -> str | None:
+        """The right that the controller's account lacks; None: admission refused (a policy, a quota)."""
+        if self.status == 401:
+            return "to be known: HTTP 401"
+        found = _RBAC.search(str(self))
+        return f"{found[1]} {found[2]}" if found else None
 
 
 class KubernetesUnavailable(KubernetesError):

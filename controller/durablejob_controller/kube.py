@@ -283,7 +283,10 @@ def _answer(method: str, path: str, response: httpx.Response, answer: bytes) -> 
         gone = isinstance(body, dict) and body.get("kind") == "Status" and body.get("reason") == "NotFound"
         raise NotFound(text, status) if gone else NotServed(text, status)
     if status in (401, 403):
-        raise Forbidden(message or text, status)
+        refusal = Forbidden(message or text, status)
+        if refusal.missing_right is not None:
+            metrics.MISSING_RIGHTS.labels(method=method).inc()
+        raise refusal
     if status in (400, 405, 413, 415, 422):
         raise Refused(message or text, status)
     raise KubernetesUnavailable(text, status)

@@ -11,6 +11,7 @@ import httpx
 import pytest
 from kubernetes import client as kubernetes_client
 
+from durablejob_controller import metrics
 from durablejob_controller.errors import (
     Conflict,
     Forbidden,
@@ -70,6 +71,24 @@ async def test_each_answer_has_its_error(answer: httpx.Response, error: type[Exc
     with pytest.raises(KubernetesError) as caught:
         await client(lambda _: answer).get(JOBS, "data", "load")
     assert caught.type is error
+
+
+@pytest.mark.parametrize(
+    ("message", "lacks"),
+    [
+        ('pods is forbidden: User "system:x" cannot create resource "pods" in API group "" in the namespace "n"', True),
+        ('pods "dj-x" is forbidden: exceeded quota: few, requested: pods=1, used: pods=5, limited: pods=5', False),
+        ('pods "dj-x" is forbidden: ValidatingAdmissionPolicy "hours" denied request: not today', False),
+    ],
+    ids=["right", "quota", "policy"],
+)
+async def test_only_what_the_account_may_not_do_counts_as_a_missing_right(message: str, lacks: bool) -> None:
+    counted = metrics.MISSING_RIGHTS.labels(method="POST")._value
+    before = counted.get()
+    with pytest.raises(Forbidden) as caught:
+        await client(lambda _: status(403, "Forbidden", message)).create(JOBS, "data", {})
+    assert (caught.value.missing_right is not None) == lacks
+    assert counted.get() - before == lacks
 
 
 @pytest.mark.parametrize("error", [httpx.ConnectError("no"), httpx.ReadTimeout("slow"), httpx.RemoteProtocolError("x")])
