@@ -229,6 +229,15 @@ def test_named_namespaces_get_roles_and_the_cluster_role_has_nothing_of_theirs(h
     assert namespaces["resourceNames"] == ["kube-system"]
 
 
+def test_the_admission_policy_holds_in_every_namespace_whichever_are_watched(helm: Helm) -> None:
+    """What waits in a namespace that is not watched begins as soon as it is."""
+    objects = helm.render("watchNamespaces={a,b}")
+    policies = {o["metadata"]["name"]: o["spec"] for o in objects if o["kind"] == "ValidatingAdmissionPolicy"}
+    bindings = [o["spec"] for o in objects if o["kind"] == "ValidatingAdmissionPolicyBinding"]
+    assert bindings == [{"policyName": name, "validationActions": ["Deny"]} for name in sorted(policies)]
+    assert all(not spec["matchConstraints"].keys() - {"resourceRules"} for spec in policies.values())
+
+
 def test_the_controller_may_read_no_secret_of_a_job_unless_it_is_named(helm: Helm) -> None:
     assert ("", "secrets", "get") not in rules(only(helm.render(), "ClusterRole", "dj-durablejob"))
     named = only(helm.render("rbac.secrets.names={etl}"), "ClusterRole", "dj-durablejob")
