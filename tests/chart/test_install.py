@@ -114,9 +114,10 @@ def test_uninstalled_it_leaves_crds_and_durablejobs_and_can_be_installed_again(i
     cluster.kubectl("delete", "durablejob", "survivor")
 
 
-def test_the_api_server_finds_nothing_wrong_with_the_policys_types(installed: Installed) -> None:
+@pytest.mark.parametrize("name", ["dj-durablejob", "dj-durablejob-backends"])
+def test_the_api_server_finds_nothing_wrong_with_the_policys_types(installed: Installed, name: str) -> None:
     for _ in range(100):
-        policy = installed.get("validatingadmissionpolicy", "dj-durablejob")
+        policy = installed.get("validatingadmissionpolicy", name)
         if "typeChecking" in policy.get("status", {}):
             break
         time.sleep(0.2)
