@@ -120,6 +120,21 @@ def test_services_and_budget_select_the_pods_and_only_these(helm: Helm) -> None:
         assert not selector.items() <= test.items()
 
 
+def test_the_pod_of_helms_test_is_let_in_by_the_network_policy(helm: Helm) -> None:
+    objects = helm.render(values=[EVERYTHING])
+    test, policy = only(objects, "Pod")["metadata"], only(objects, "NetworkPolicy")
+    given = yaml.safe_load(EVERYTHING.read_text())["networkPolicy"]
+    assert test["namespace"] == policy["metadata"]["namespace"]  # a podSelector alone is of that namespace
+    for rule, name in zip(policy["spec"]["ingress"], ("gateFrom", "httpFrom"), strict=True):
+        *others, own = rule["from"]
+        assert others == given[name]
+        assert own.keys() == {"podSelector"}
+        assert own["podSelector"]["matchLabels"].items() <= test["labels"].items()
+    assert not any(
+        "from" in rule for rule in only(helm.render("networkPolicy.enabled=true"), "NetworkPolicy")["spec"]["ingress"]
+    )
+
+
 @pytest.mark.parametrize(
     ("sets", "image"),
     [
