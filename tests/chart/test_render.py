@@ -83,6 +83,7 @@ def test_by_default_the_controllers_settings_are_its_defaults(helm: Helm, monkey
         lease_name="dj-durablejob",
         identity="pod-1",
         gate_url="http://dj-durablejob-gate.durablejob-system.svc:9472",
+        admission_policy="dj-durablejob",
         high_water_file="/tmp/high-water",  # in the pod, where only the container is thrown away
     )
     assert found == expected
@@ -93,6 +94,17 @@ def test_each_setting_can_be_reached_by_a_value(helm: Helm, monkeypatch: pytest.
     names = {field.name for field in dataclasses.fields(Settings)}
     assert {name for name in names if getattr(found, name) == getattr(default, name)} == set()
     assert (found.namespaces, found.elect, found.gate_listen) == (("team-a", "team-b"), False, "[::]:9000")
+
+
+def test_the_policy_that_the_controller_looks_for_is_the_charts(helm: Helm) -> None:
+    objects = helm.render("fullnameOverride=other")
+    name = environment(objects)["DURABLEJOB_ADMISSION_POLICY"]
+    assert only(objects, "ValidatingAdmissionPolicyBinding", name)["spec"]["policyName"] == name
+    assert "durablejobs" in str(only(objects, "ValidatingAdmissionPolicy", name)["spec"]["matchConstraints"])
+    without = helm.render("admissionPolicy.enabled=false")
+    assert "DURABLEJOB_ADMISSION_POLICY" not in environment(without)
+    asked = {resource for _, resource, _ in rules(only(without, "ClusterRole", "dj-durablejob"))}
+    assert "validatingadmissionpolicies" not in asked
 
 
 def test_listeners_and_ports_belong_together(helm: Helm) -> None:
@@ -239,6 +251,7 @@ def test_named_namespaces_get_roles_and_the_cluster_role_has_nothing_of_theirs(h
     assert rules(roles[0]) == rules(roles[1])
     assert {resource for _, resource, _ in rules(small)} == {
         "clusterjobbackends", "clusterjobbackends/status", "namespaces",
+        "validatingadmissionpolicies", "validatingadmissionpolicybindings",
     }  # fmt: skip
     (namespaces,) = [rule for rule in small["rules"] if rule["resources"] == ["namespaces"]]
     assert namespaces["resourceNames"] == ["kube-system"]

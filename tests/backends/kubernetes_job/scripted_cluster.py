@@ -32,6 +32,8 @@ class ScriptedCluster:
     denied: set[str] = field(default_factory=set)
     """Rights that the controller's account lacks, as ``verb resource``."""
     version: str = "v1.34.4"
+    policies: dict[str, Object] = field(default_factory=dict)
+    """What there is, as ``validatingadmissionpolicies/NAME`` and ``validatingadmissionpolicybindings/NAME``."""
     errors: dict[str, list[Exception]] = field(default_factory=dict)
     """By method: what the next calls raise, before they have any effect."""
     asked: list[tuple[str, str, Mapping[str, str] | None]] = field(default_factory=list)
@@ -61,6 +63,8 @@ class ScriptedCluster:
             wanted = body["spec"]["resourceAttributes"]
             resource = "/".join(filter(None, (wanted["resource"], wanted["subresource"])))
             return {"status": {"allowed": f"{wanted['verb']} {resource}" not in self.denied}}
+        if "/admissionregistration.k8s.io/" in path:
+            return self._policy(path)
         answer = self._answer(method, path, params or {}, body, content_type)
         for job in list(self.jobs.values()):
             self._controller(job)
@@ -76,6 +80,12 @@ class ScriptedCluster:
         if isinstance(said, Exception):
             raise said
         return "".join(said.splitlines(keepends=True)[-int(params["tailLines"]) :])
+
+    def _policy(self, path: str) -> Object:
+        found = self.policies.get("/".join(path.split("/")[-2:]))
+        if found is None:
+            raise NotFound("not found", 404)
+        return found
 
     def _answer(self, method: str, path: str, params: Mapping[str, str], body: Any, content_type: str) -> Object:
         parts = path.split("/")

@@ -77,6 +77,7 @@ class KubernetesObjects:
     ) -> None:
         self._namespace = surroundings.namespace
         self._cluster_uid = surroundings.cluster_uid
+        self._policy = surroundings.admission_policy
         self._calls = Calls(kube, surroundings.timeout)
         self._kinds = tuple(kinds)
         self._log_lines = spec.kubernetes.failure_log_lines if spec.kubernetes is not None else 0
@@ -95,7 +96,7 @@ class KubernetesObjects:
         rights = dict.fromkeys(right for kind in self._kinds for right in kind.rights)
         wanted = [*rights, LOG_RIGHT] if self._log_lines else [*rights]
         assumptions = [kind.assumption for kind in self._kinds]
-        return await probe(self._calls, self._namespace, self._cluster_uid, wanted, assumptions)
+        return await probe(self._calls, self._namespace, self._cluster_uid, self._policy, wanted, assumptions)
 
     def _kind(self, job: DurableJob) -> Kind:
         """The kind of object that the job's work becomes; raises ``InvalidWork`` when it is none of ours."""
