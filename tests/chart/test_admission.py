@@ -205,7 +205,7 @@ def authors(installed: Installed, bob: Api) -> dict[str, Api]:
     ids=["logs", "pods", "services", "ingresses"],
 )
 def test_a_backend_does_nothing_that_its_author_may_not_do(
-    authors: dict[str, Api], bob: Api, name: str, kubernetes: Any, words: str
+    authors: dict[str, Api], name: str, kubernetes: Any, words: str
 ) -> None:
     made = f"{name}-{len(json.dumps(kubernetes))}"
     with pytest.raises(Refused, match=f"{re.escape(words)} in namespace people, and so may not"):
