@@ -14,7 +14,7 @@ from typing import Any
 
 from durablejob_controller.backends.kubernetes_job.reading import CONTROLLER_UID
 from durablejob_controller.backends.kubernetes_objects.objects import HOLD, KEY, RELEASED
-from durablejob_controller.errors import Conflict, Forbidden, KubernetesUnavailable, NotFound, Refused
+from durablejob_controller.errors import AlreadyExists, Conflict, Forbidden, KubernetesUnavailable, NotFound, Refused
 
 Object = dict[str, Any]
 FOREGROUND = "foregroundDeletion"
@@ -111,7 +111,7 @@ class ScriptedCluster:
     def _create(self, body: Object) -> Object:
         meta = body["metadata"]
         if (meta["namespace"], meta["name"]) in self.jobs:
-            raise Conflict("already exists", 409)
+            raise AlreadyExists("already exists", 409)
         return self.add(copy.deepcopy(body))
 
     def _list(self, namespace: str, params: Mapping[str, str]) -> Object:

@@ -13,7 +13,7 @@ from typing import Any
 
 from durablejob_controller.backends.kubernetes_objects.objects import KEY, RELEASED
 from durablejob_controller.backends.spark_on_kubernetes.manifest import CONTAINER, GATE
-from durablejob_controller.errors import Conflict, Forbidden, KubernetesUnavailable, NotFound
+from durablejob_controller.errors import AlreadyExists, Conflict, Forbidden, KubernetesUnavailable, NotFound
 from tests.backends.kubernetes_job.scripted_cluster import FOREGROUND, NOW, apply_patch
 
 Object = dict[str, Any]
@@ -96,7 +96,7 @@ class ScriptedPods:
     def _create(self, body: Object) -> Object:
         name = body["metadata"]["name"]
         if name in self.pods:
-            raise Conflict("already exists", 409)
+            raise AlreadyExists("already exists", 409)
         made = copy.deepcopy(body)
         made["metadata"] |= {"uid": f"o{next(self._serial)}", "resourceVersion": str(next(self._serial))}
         made["status"] = {"phase": "Pending"}
@@ -144,7 +144,7 @@ class ScriptedPods:
         if method == "POST":
             called = f"{path.rpartition('/')[2]}/{body['metadata']['name']}"
             if called in self.beside:
-                raise Conflict("already exists", 409)
+                raise AlreadyExists("already exists", 409)
             made = copy.deepcopy(body)
             made["metadata"]["uid"] = f"o{next(self._serial)}"
             self.beside[called] = made

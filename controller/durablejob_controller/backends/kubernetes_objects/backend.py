@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -52,6 +53,7 @@ from durablejob_controller.backends.kubernetes_objects.probing import LOG_RIGHT,
 from durablejob_controller.backends.kubernetes_objects.tails import Tails
 from durablejob_controller.backends.surroundings import KubernetesApi, Surroundings
 from durablejob_controller.errors import (
+    AlreadyExists,
     BackendUnavailable,
     Conflict,
     Forbidden,
@@ -63,6 +65,7 @@ from durablejob_controller.errors import (
 
 _TRIES = 5
 """Times that a compare-and-swap on an object is tried at once: its controller writes the status meanwhile."""
+_QUOTA = re.compile("(exceeded quota|status unknown for quota): ")
 Where = tuple[Kind, str, str]
 """Kind, namespace and name of an object."""
 
@@ -120,8 +123,10 @@ class KubernetesObjects:
         try:
             # Strict: a field that the API server would drop silently is an error that names it.
             made = await self._calls.send("POST", path, params={"fieldValidation": "Strict"}, body=body)
-        except Conflict:
+        except AlreadyExists:
             return await self._adopt(kind, job, key, body["metadata"]["annotations"][HASH])
+        except Conflict as error:
+            raise _contended(body) from error
         except (Refused, Forbidden) as error:
             return _deferred(error) or _rejected(kind, error)
         except NotFound as error:
@@ -161,8 +166,10 @@ class KubernetesObjects:
         path = path_of(companion.collection, meta["namespace"])
         try:
             await self._calls.send("POST", path, params={"fieldValidation": "Strict"}, body=companion.body)
-        except Conflict:
-            return None  # it is there: its name holds this object's uid
+        except AlreadyExists:
+            return None  # its name holds this object's uid
+        except Conflict as error:
+            raise _contended(companion.body) from error
         except (Refused, Forbidden) as error:
             await self._remove_inert(kind, made)  # what waits takes no share of a quota; and nothing stays
             return _deferred(error) or _rejected(kind, error)
@@ -374,9 +381,18 @@ def _places(kind: Kind, found: Sequence[Object]) -> dict[str, Where]:
     return {meta["uid"]: (kind, meta["namespace"], meta["name"]) for meta in metas}
 
 
+def _contended(body: Object) -> BackendUnavailable:
+    """Not made: a quota has changed, again and again, while this was charged to it. Nothing has that name."""
+    words = "the quota that it is charged to changes faster than it is made"
+    return BackendUnavailable(f"the {body['kind']} {body['metadata']['name']} is not there yet: {words}")
+
+
 def _deferred(error: KubernetesError) -> Deferred | None:
-    """A quota that is used up, in the words of Kubernetes' own quota admission; it may be free again later."""
-    if isinstance(error, Forbidden) and "exceeded quota: " in str(error):
+    """A quota that is used up, or was not counted yet, in the words of Kubernetes' own quota admission.
+
+    There may be room later.
+    """
+    if isinstance(error, Forbidden) and _QUOTA.search(str(error)):
         return Deferred("QuotaExceeded", f"Waiting for room in the namespace's quota: {error}"[:1024])
     return None
 
