@@ -10,7 +10,7 @@ from durablejob_api.backend import JobBackendSpec
 from durablejob_api.job import DurableJob
 from durablejob_controller.backends.contract import Backend, Deferred, Offer, Rejected, Verdict
 from durablejob_controller.backends.kubernetes import plugin
-from durablejob_controller.backends.kubernetes_objects.objects import HOLD, RELEASED
+from durablejob_controller.backends.kubernetes_objects.objects import HOLD, OWNER, RELEASED
 from durablejob_controller.backends.spark_on_kubernetes.manifest import CONTAINER
 from durablejob_controller.backends.surroundings import Surroundings
 from durablejob_controller.errors import BackendUnavailable, Conflict, Forbidden, InvalidBackend, InvalidWork
@@ -216,6 +216,18 @@ async def test_a_quota_that_is_used_up_is_waited_for(what: str, words: str) -> N
     assert (answer.reason, "quota: few" in answer.message) == ("QuotaExceeded", True)
     assert cluster.pods == {}  # what waits takes nothing from others
     assert isinstance(await backend.reserve(SPARK, works.KEY), Offer)
+
+
+async def test_what_takes_the_last_room_itself_is_adopted() -> None:
+    cluster = ScriptedPods()
+    first = await make(cluster, SHOWN).reserve(SPARK, works.KEY)
+    cluster.errors["POST pods"] = [Forbidden(QUOTA, 403)]  # an API server asks quotas before it looks at names
+    assert await make(cluster, SHOWN).reserve(SPARK, works.KEY) == first
+    cluster.pods[NAME]["metadata"]["labels"][OWNER] = "somebody-else"
+    cluster.errors["POST pods"] = [Forbidden(QUOTA, 403)]
+    answer = await make(cluster, SHOWN).reserve(SPARK, works.KEY)
+    assert isinstance(answer, Rejected)
+    assert answer.reason == "NameTaken"
 
 
 @pytest.mark.parametrize("what", ["pods", "services", "ingresses"])

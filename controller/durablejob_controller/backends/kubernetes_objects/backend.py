@@ -120,26 +120,37 @@ class KubernetesObjects:
         kind = self._kind(job)
         body = kind.body(job, key)
         path = path_of(kind.collection, job.metadata.namespace)
+        turned_away: Deferred | None = None
         try:
             # Strict: a field that the API server would drop silently is an error that names it.
             made = await self._calls.send("POST", path, params={"fieldValidation": "Strict"}, body=body)
         except AlreadyExists:
-            return await self._adopt(kind, job, key, body["metadata"]["annotations"][HASH])
+            pass
         except Conflict as error:
             raise _contended(body) from error
         except (Refused, Forbidden) as error:
-            return _deferred(error) or _rejected(kind, error)
+            # Quotas are asked before names: what takes the room may be this very object, of an earlier try.
+            turned_away = _deferred(error)
+            if turned_away is None:
+                return _rejected(kind, error)
         except NotFound as error:
             raise BackendUnavailable(f"there is no namespace {job.metadata.namespace}") from error
-        return await self._offer(kind, job, checked(made))
+        else:
+            return await self._offer(kind, job, checked(made))
+        found = await self._calls.get(f"{path}/{name_of(key)}")
+        if found is not None:
+            return await self._adopt(kind, job, key, body["metadata"]["annotations"][HASH], found)
+        if turned_away is not None:
+            return turned_away
+        raise BackendUnavailable(f"the {kind.name} {name_of(key)} has just gone")
 
-    async def _adopt(self, kind: Kind, job: DurableJob, key: str, body_hash: str) -> Offer | Deferred | Rejected:
-        namespace, name = str(job.metadata.namespace), name_of(key)
-        found = await self._calls.get(path_of(kind.collection, namespace, name))
-        if found is None:
-            raise BackendUnavailable(f"the {kind.name} {name} has just gone")
+    async def _adopt(
+        self, kind: Kind, job: DurableJob, key: str, body_hash: str, found: Object
+    ) -> Offer | Deferred | Rejected:
+        name = name_of(key)
         if not is_of(found, job, key):
-            words = f"there is a {kind.name} {name} in namespace {namespace} that was not made for this DurableJob"
+            where = f"namespace {job.metadata.namespace}"
+            words = f"there is a {kind.name} {name} in {where} that was not made for this DurableJob"
             return Rejected("NameTaken", f"{words}: remove it")
         if found["metadata"].get("deletionTimestamp"):
             raise BackendUnavailable(f"the {kind.name} {name} is being deleted; a new one is made when it is gone")
