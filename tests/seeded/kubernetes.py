@@ -48,8 +48,7 @@ KUBERNETES = (
     ),
     Bug(
         "what finds no room beside it takes its own from others", _O + "backend.py",
-        "            await self._remove_inert(kind, made)  # what waits takes no share of a quota; and nothing stays\n",
-        "",
+        "            await self._remove_inert(kind, made)\n", "",
         (_T + "test_backend.py",),
     ),
     Bug(

@@ -182,7 +182,9 @@ class KubernetesObjects:
         except Conflict as error:
             raise _contended(companion.body) from error
         except (Refused, Forbidden) as error:
-            await self._remove_inert(kind, made)  # what waits takes no share of a quota; and nothing stays
+            # What waits takes no share of a quota, and nothing stays. Has another controller just recorded it, its
+            # attempt is Lost: no write can be conditional on two objects.
+            await self._remove_inert(kind, made)
             return _deferred(error) or _rejected(kind, error)
         except NotFound as error:
             raise BackendUnavailable(f"there is no namespace {meta['namespace']}") from error
