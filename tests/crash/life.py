@@ -15,8 +15,8 @@ from tests.crash.stories import Story, When
 from tests.crash.systems import Object, System
 
 TERMINAL = ("Succeeded", "Failed", "Cancelled", "Lost")
-NO_ROOM = "no-room"
-"""The quota's name."""
+QUOTA = "few"
+"""Its name."""
 COUNTED_WITHIN = 30.0
 """Seconds in which a new quota is counted."""
 Blame = tuple[str, str]
@@ -35,19 +35,19 @@ class Place:
         """Create the namespace."""
         self._core.create_namespace({"metadata": {"name": self.namespace}})
 
-    def fill(self, resource: str) -> None:
-        """Leave no room for this resource; returns when it is counted."""
-        body = {"metadata": {"name": NO_ROOM}, "spec": {"hard": {resource: "0"}}}
+    def limit(self, resource: str, room: int) -> None:
+        """Leave room for so many of this resource; returns when they are counted."""
+        body = {"metadata": {"name": QUOTA}, "spec": {"hard": {resource: str(room)}}}
         self._core.create_namespaced_resource_quota(self.namespace, body)
         deadline = time.monotonic() + COUNTED_WITHIN
-        while not self._core.read_namespaced_resource_quota(NO_ROOM, self.namespace).status.used:
+        while not self._core.read_namespaced_resource_quota(QUOTA, self.namespace).status.used:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"the quota of {resource} is not counted")
             time.sleep(0.1)
 
     def make_room(self) -> None:
         """Take the quota away."""
-        self._core.delete_namespaced_resource_quota(NO_ROOM, self.namespace)
+        self._core.delete_namespaced_resource_quota(QUOTA, self.namespace)
 
     def create(self, plural: str, kind: str, meta: Object, spec: Object) -> Object:
         body = {"apiVersion": API_VERSION, "kind": kind, "metadata": meta, "spec": spec}

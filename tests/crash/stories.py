@@ -38,7 +38,9 @@ class Story:
     rival: str | None = None
     """Just before the first call of this name somebody else writes on the same object: the call meets a conflict."""
     quota: str | None = None
-    """A resource, as quotas name it, for which there is no room in the namespace, until the wish makes it."""
+    """A resource, as quotas name it, of which the namespace has room for few, until a wish makes more."""
+    room: int = 0
+    """For how many."""
 
 
 SPARK = (
@@ -97,6 +99,7 @@ DRIVERS = (
     Story("deleted before it runs", "queue", None, None, 0, "delete", When.ACCEPTED),
     Story("its time to live is over", "succeed", None, None, 1, ttl=0),
     Story("changed meanwhile", "succeed", "Succeeded", "Succeeded", 1, rival="PUT durablejobs/status [Submitting]"),
+    Story("has the last room", "succeed", "Succeeded", "Succeeded", 1, quota="count/pods", room=1),
 )
 _INGRESSES = "count/ingresses.networking.k8s.io"
 PUBLIC_DRIVERS = (
