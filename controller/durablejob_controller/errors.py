@@ -10,6 +10,7 @@
     |   `-- InvalidBackend          this backend's own settings are wrong
     `-- KubernetesError             what the Kubernetes API client may raise
         +-- Conflict                the compare-and-swap lost: read again
+        |   `-- AlreadyExists       something has this name already
         +-- NotFound                the API server itself says that this object is not there
         +-- Refused                 422, 400, …: sending it again would be refused again
         +-- Forbidden               401, 403: also said while the API server starts, so it is tried again
@@ -65,7 +66,11 @@ class KubernetesError(DurableJobError):
 
 
 class Conflict(KubernetesError):
-    """409: the object has changed since it was read."""
+    """409: the object has changed since it was read; of a creation: something that it depends on has (a quota)."""
+
+
+class AlreadyExists(Conflict):
+    """409 in the API server's own words for a name that is taken."""
 
 
 class NotFound(KubernetesError):

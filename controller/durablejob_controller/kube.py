@@ -23,6 +23,7 @@ from durablejob_api import GROUP, VERSION
 from durablejob_controller import metrics
 from durablejob_controller.clock import Clock
 from durablejob_controller.errors import (
+    AlreadyExists,
     Conflict,
     Forbidden,
     KubernetesError,
@@ -276,7 +277,8 @@ def _answer(method: str, path: str, response: httpx.Response, answer: bytes) -> 
     message = str(body.get("message", "")) if isinstance(body, dict) else ""
     text = f"{method} {path}: {status} {message or response.reason_phrase}"
     if status == 409:
-        raise Conflict(text, status)
+        taken = isinstance(body, dict) and body.get("reason") == "AlreadyExists"
+        raise AlreadyExists(text, status) if taken else Conflict(text, status)
     if status == 404:
         # Only a Status about the object says that it is gone; "404 page not found" is said for a kind that is not
         # (yet) served, and by proxies that have lost the API server.

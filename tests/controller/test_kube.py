@@ -13,6 +13,7 @@ from kubernetes import client as kubernetes_client
 
 from durablejob_controller import metrics
 from durablejob_controller.errors import (
+    AlreadyExists,
     Conflict,
     Forbidden,
     KubernetesError,
@@ -49,7 +50,7 @@ def status(code: int, reason: str, message: str = "words") -> httpx.Response:
         (httpx.Response(404, text="<html>default backend</html>"), NotServed),
         (httpx.Response(404, json={"message": "Not Found"}), NotServed),
         (status(409, "Conflict"), Conflict),
-        (status(409, "AlreadyExists"), Conflict),
+        (status(409, "AlreadyExists"), AlreadyExists),
         (status(422, "Invalid"), Refused),
         (status(400, "BadRequest"), Refused),
         (status(413, "RequestEntityTooLarge"), Refused),

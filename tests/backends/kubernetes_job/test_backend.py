@@ -94,6 +94,13 @@ async def test_a_quota_that_is_used_up_is_waited_for() -> None:
     assert isinstance(await backend.reserve(JOB, KEY), Offer)
 
 
+async def test_what_takes_the_last_room_itself_is_adopted() -> None:
+    cluster = ScriptedCluster()
+    first = await make(cluster).reserve(JOB, KEY)
+    cluster.errors["POST"] = [Forbidden(QUOTA, 403)]  # an API server asks quotas before it looks at names
+    assert await make(cluster).reserve(JOB, KEY) == first
+
+
 @pytest.mark.parametrize("error", [KubernetesUnavailable("x", 500), KubernetesUnavailable("x", 429)])
 async def test_a_doubt_is_no_refusal(error: Exception) -> None:
     with pytest.raises(BackendUnavailable, match="HTTP"):
