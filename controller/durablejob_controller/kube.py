@@ -23,6 +23,7 @@ from durablejob_api import GROUP, VERSION
 from durablejob_controller import metrics
 from durablejob_controller.clock import Clock
 from durablejob_controller.errors import (
+    AlreadyExists,
     Conflict,
     Forbidden,
     KubernetesError,
@@ -276,14 +277,18 @@ def _answer(method: str, path: str, response: httpx.Response, answer: bytes) -> 
     message = str(body.get("message", "")) if isinstance(body, dict) else ""
     text = f"{method} {path}: {status} {message or response.reason_phrase}"
     if status == 409:
-        raise Conflict(text, status)
+        taken = isinstance(body, dict) and body.get("reason") == "AlreadyExists"
+        raise AlreadyExists(text, status) if taken else Conflict(text, status)
     if status == 404:
         # Only a Status about the object says that it is gone; "404 page not found" is said for a kind that is not
         # (yet) served, and by proxies that have lost the API server.
         gone = isinstance(body, dict) and body.get("kind") == "Status" and body.get("reason") == "NotFound"
         raise NotFound(text, status) if gone else NotServed(text, status)
     if status in (401, 403):
-        raise Forbidden(message or text, status)
+        refusal = Forbidden(message or text, status)
+        if refusal.missing_right is not None:
+            metrics.MISSING_RIGHTS.labels(method=method).inc()
+        raise refusal
     if status in (400, 405, 413, 415, 422):
         raise Refused(message or text, status)
     raise KubernetesUnavailable(text, status)

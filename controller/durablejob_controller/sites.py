@@ -204,6 +204,7 @@ class Sites:
             timeout=self._settings.request_timeout,
             kubernetes=self._for_backends,
             namespace=resource.metadata.namespace,
+            admission_policy=self._settings.admission_policy,
         )
         backend = self._registry.plugin(resource.spec).make(resource.spec, surroundings)
         return Bounded(backend, PATIENCE * self._settings.request_timeout)

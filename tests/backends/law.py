@@ -67,6 +67,14 @@ class Case(ABC):
     def forget(self) -> None:
         """The external system forgets what has ended, if it ever does."""
 
+    def fill(self, full: bool) -> bool:
+        """There is no room for another one; or again there is. False: the system knows of no such thing."""
+        return False
+
+    def hinder(self) -> bool:
+        """What is submitted from now on can never begin. False: such a thing is not waited for there."""
+        return False
+
     async def shut(self, job: DurableJob, current: Current) -> None:
         """What the engine does to close an attempt."""
         await self.backend.close(job, current)
@@ -208,6 +216,14 @@ class KubernetesCase(Case):
     def forget(self) -> None:
         self._cluster.jobs.clear()
 
+    def fill(self, full: bool) -> bool:
+        self._cluster.full = full
+        return True
+
+    def hinder(self) -> bool:
+        self._cluster.hindered = True
+        return True
+
 
 class KubernetesLaw(Law):
     SPEC = kubernetes_works.SPEC
@@ -252,6 +268,14 @@ class DriverCase(Case):
 
     def forget(self) -> None:
         self._cluster.pods.clear()
+
+    def fill(self, full: bool) -> bool:
+        self._cluster.full = full
+        return True
+
+    def hinder(self) -> bool:
+        self._cluster.hindered = True
+        return True
 
 
 class DriverLaw(KubernetesLaw):

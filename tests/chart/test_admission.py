@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from typing import Any
 
@@ -21,6 +22,7 @@ SPARK: Any = {
     "spark": {"mainApplicationFile": "local:///etl.py"},
 }
 SPARK_POD: Any = {**SPARK, "backendRef": {"name": "here", "type": "Kubernetes"}}
+INGRESS: Any = {"host": "{name}.example.invalid"}
 PENDING: Any = {"state": "Pending", "current": {"number": 1, "key": attempt_key("uid", 1)}}
 ENDED: Any = {"state": "Failed", "current": {"outcome": "Failed", "reason": "Rejected"}}
 
@@ -69,9 +71,9 @@ def user(installed: Installed, name: str) -> Api:
     return api
 
 
-def allowed(api: Api, spec: Any) -> bool:
+def allowed(api: Api, spec: Any, kind: str = "DurableJob") -> bool:
     try:
-        api.create("DurableJob", "try", spec)
+        api.create(kind, "try", spec)
     except (Refused, ApiException):
         return False
     return True
@@ -161,17 +163,97 @@ def test_nobody_who_edits_may_write_a_status(bob: Api, admin: Api) -> None:
     admin.patch("DurableJob", name, PENDING, status=True)
 
 
+# --- backends -----------------------------------------------------------------------------------------------
+
+
+def backend(**kubernetes: Any) -> Any:
+    return {"kubernetes": kubernetes}
+
+
+@pytest.fixture(scope="module")
+def authors(installed: Installed, bob: Api) -> dict[str, Api]:
+    """Who may write JobBackends: carol and everything else in the namespace; dan, erin and frank more and more."""
+    cluster = installed.cluster
+    more = {"erin": "pods", "frank": "pods,services"}
+    for name, resources in more.items():
+        cluster.kubectl("-n", NAMESPACE, "create", "role", name, "--verb=create", f"--resource={resources}")
+        cluster.kubectl("-n", NAMESPACE, "create", "rolebinding", name, f"--role={name}", f"--user={name}")
+    for name, role in (("carol", "admin"), *((name, f"dj-durablejob-{part}") for name in ("dan", "erin", "frank")
+                                             for part in ("view", "edit", "admin"))):  # fmt: skip
+        binding = ["rolebinding", f"{name}-{role}", f"--clusterrole={role}", f"--user={name}"]
+        cluster.kubectl("-n", NAMESPACE, "create", *binding)
+    found = {name: user(installed, name) for name in ("carol", "dan", "erin", "frank")}
+    deadline = time.monotonic() + 30
+    while allowed(found["dan"], backend(failureLogLines=1), "JobBackend"):
+        assert time.monotonic() < deadline, "the policy is not in force"
+        time.sleep(0.2)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "kubernetes", "words"),
+    [
+        ("dan", {"failureLogLines": 1}, "spec.kubernetes.failureLogLines: dan may not get pods/log"),
+        ("dan", {"spark": {}}, "spec.kubernetes.spark: dan may not create pods"),
+        ("erin", {"spark": {"ui": {}}}, "spec.kubernetes.spark.ui: erin may not create services"),
+        (
+            "frank",
+            {"spark": {"ui": {"ingress": INGRESS}}},
+            "spec.kubernetes.spark.ui.ingress: frank may not create ingresses.networking.k8s.io",
+        ),
+    ],
+    ids=["logs", "pods", "services", "ingresses"],
+)
+def test_a_backend_does_nothing_that_its_author_may_not_do(
+    authors: dict[str, Api], name: str, kubernetes: Any, words: str
+) -> None:
+    made = f"{name}-{len(json.dumps(kubernetes))}"
+    with pytest.raises(Refused, match=f"{re.escape(words)} in namespace people, and so may not"):
+        authors[name].create("JobBackend", made, backend(**kubernetes))
+    authors["carol"].create("JobBackend", made, backend(**kubernetes), keep=True)
+    with pytest.raises(Refused, match=re.escape(words)):
+        authors[name].patch("JobBackend", made, backend(startDeadlineSeconds=60))
+    authors["carol"].patch("JobBackend", made, backend(startDeadlineSeconds=60))
+
+
+def test_a_backend_that_adds_nothing_to_the_jobs_own_is_every_authors(authors: dict[str, Api]) -> None:
+    authors["dan"].create("JobBackend", "plain", backend(), keep=True)
+    authors["dan"].patch("JobBackend", "plain", backend(startDeadlineSeconds=60))
+    authors["dan"].create("JobBackend", "elsewhere", {"plugin": {"name": "fake"}})
+
+
+def test_what_changes_nothing_of_what_jobs_get_needs_no_further_right(
+    installed: Installed, authors: dict[str, Api]
+) -> None:
+    authors["carol"].create("JobBackend", "noted", backend(failureLogLines=1), keep=True)
+    note = ["annotate", "jobbackend", "noted", "durablejob.io/confirm-restore=1", "--as=dan"]
+    assert "annotated" in installed.cluster.kubectl("-n", NAMESPACE, *note)
+
+
+def test_for_all_namespaces_the_right_is_needed_in_all(installed: Installed, authors: dict[str, Api]) -> None:
+    cluster = installed.cluster
+    cluster.kubectl("create", "clusterrole", "gina", "--verb=create", "--resource=clusterjobbackends.durablejob.io")
+    cluster.kubectl("create", "clusterrolebinding", "gina", "--clusterrole=gina", "--user=gina")
+    cluster.kubectl("-n", NAMESPACE, "create", "rolebinding", "gina", "--clusterrole=admin", "--user=gina")
+    gina = user(installed, "gina")
+    with pytest.raises(Refused, match="gina may not get pods/log in all namespaces"):
+        gina.create("ClusterJobBackend", "wide", backend(failureLogLines=1))
+    gina.create("ClusterJobBackend", "wide", backend())
+    cluster.kubectl("create", "clusterrolebinding", "gina-view", "--clusterrole=view", "--user=gina")
+    deadline = time.monotonic() + 30
+    while not allowed(gina, backend(failureLogLines=1), "ClusterJobBackend"):
+        assert time.monotonic() < deadline, "the right in all namespaces is not enough"
+        time.sleep(0.2)
+
+
 @pytest.mark.parametrize(("user", "verb"), [("eve", "watch"), ("bob", "deletecollection")])
 def test_the_clusters_own_roles_have_their_share(installed: Installed, bob: Api, user: str, verb: str) -> None:
     command = ["auth", "can-i", verb, "durablejobs.durablejob.io", "--as", user, "-n", NAMESPACE]
     assert installed.cluster.kubectl(*command).strip() == "yes"  # kubectl fails otherwise
 
 
-def test_backends_are_written_by_administrators(installed: Installed, bob: Api) -> None:
+def test_backends_are_written_by_administrators(authors: dict[str, Api], bob: Api) -> None:
     spec = {"plugin": {"name": "fake"}}
     with pytest.raises(Refused, match='cannot create resource "jobbackends"'):
         bob.create("JobBackend", "b", spec)
-    binding = ["rolebinding", "carol", "--clusterrole=admin", "--user=carol"]
-    installed.cluster.kubectl("-n", NAMESPACE, "create", *binding)
-    carol = user(installed, "carol")
-    carol.create("JobBackend", "b", spec)
+    authors["carol"].create("JobBackend", "b", spec)

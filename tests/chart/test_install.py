@@ -6,17 +6,21 @@ No container runs: the kubelet is a fake. But the ReplicaSet makes the pods, and
 from __future__ import annotations
 
 import json
+import re
 import textwrap
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.chart.conftest import Installed
 from tests.chart.helm import EVERYTHING, NAMESPACE, RELEASE, Helm
 from tests.testbed.errors import TestbedError
 from tests.testbed.kube import Cluster
 
+DRIVERS = Path(__file__).parents[1] / "node" / "manifests" / "spark-driver.yaml"
 MODES: dict[str, list[str]] = {
     "a generated certificate": [],
     "cert-manager's": ["gate.tls.mode=CertManager", "gate.tls.certManager.issuerRef.name=ours"],
@@ -68,11 +72,30 @@ def test_the_deployment_rolls_out_where_only_restricted_pods_may_run(installed: 
     assert dry_run(installed.cluster, [helm_test]) == ["pod/dj-durablejob-test serverside-applied (server dry run)"]
 
 
-def test_the_notes_have_a_next_command_that_works(installed: Installed) -> None:
-    begin = installed.notes.index("apiVersion: durablejob.io")
-    manifest = textwrap.dedent(f"     {installed.notes[begin : installed.notes.index('     EOF')]}")
-    told = installed.cluster.kubectl("apply", "--dry-run=server", "-f", "-", input=manifest)
-    assert told == "jobbackend.durablejob.io/spark created (server dry run)\n"
+def test_the_notes_have_next_commands_that_work(installed: Installed) -> None:
+    manifests = re.findall(r"<<EOF\n(.*?)     EOF\n", installed.notes, re.DOTALL)
+    told = [installed.cluster.kubectl("apply", "--dry-run=server", "-f", "-", input=textwrap.dedent(one))
+            for one in manifests]  # fmt: skip
+    kinds = [[line.partition(" ")[0] for line in answer.splitlines()] for answer in told]
+    account = ["serviceaccount", "role.rbac.authorization.k8s.io", "rolebinding.rbac.authorization.k8s.io"]
+    assert kinds == [
+        ["jobbackend.durablejob.io/spark"],
+        ["jobbackend.durablejob.io/drivers", *(f"{kind}/spark-driver" for kind in account)],
+    ]
+    # The rights with which real drivers run in tests/node.
+    given = yaml.safe_load_all(textwrap.dedent(manifests[1]))
+    known = yaml.safe_load_all(DRIVERS.read_text())
+    assert [found["rules"] for found in given if found["kind"] == "Role"] == [
+        found["rules"] for found in known if found["kind"] == "Role"
+    ]
+
+
+def test_without_a_right_to_make_pods_the_notes_tell_nothing_of_drivers(installed: Installed) -> None:
+    flags = ["--dry-run=server"]
+    told = installed.helm.apply("upgrade", *installed.sets, "rbac.sparkPods=false", flags=flags)
+    notes = told.partition("NOTES:")[2]
+    assert "durablejob.io/v1alpha1" in notes
+    assert "spark-driver" not in notes
 
 
 def test_a_pod_that_is_not_restricted_would_be_refused_there(installed: Installed) -> None:
@@ -114,9 +137,10 @@ def test_uninstalled_it_leaves_crds_and_durablejobs_and_can_be_installed_again(i
     cluster.kubectl("delete", "durablejob", "survivor")
 
 
-def test_the_api_server_finds_nothing_wrong_with_the_policys_types(installed: Installed) -> None:
+@pytest.mark.parametrize("name", ["dj-durablejob", "dj-durablejob-backends"])
+def test_the_api_server_finds_nothing_wrong_with_the_policys_types(installed: Installed, name: str) -> None:
     for _ in range(100):
-        policy = installed.get("validatingadmissionpolicy", "dj-durablejob")
+        policy = installed.get("validatingadmissionpolicy", name)
         if "typeChecking" in policy.get("status", {}):
             break
         time.sleep(0.2)

@@ -83,6 +83,7 @@ def test_by_default_the_controllers_settings_are_its_defaults(helm: Helm, monkey
         lease_name="dj-durablejob",
         identity="pod-1",
         gate_url="http://dj-durablejob-gate.durablejob-system.svc:9472",
+        admission_policy="dj-durablejob",
         high_water_file="/tmp/high-water",  # in the pod, where only the container is thrown away
     )
     assert found == expected
@@ -93,6 +94,17 @@ def test_each_setting_can_be_reached_by_a_value(helm: Helm, monkeypatch: pytest.
     names = {field.name for field in dataclasses.fields(Settings)}
     assert {name for name in names if getattr(found, name) == getattr(default, name)} == set()
     assert (found.namespaces, found.elect, found.gate_listen) == (("team-a", "team-b"), False, "[::]:9000")
+
+
+def test_the_policy_that_the_controller_looks_for_is_the_charts(helm: Helm) -> None:
+    objects = helm.render("fullnameOverride=other")
+    name = environment(objects)["DURABLEJOB_ADMISSION_POLICY"]
+    assert only(objects, "ValidatingAdmissionPolicyBinding", name)["spec"]["policyName"] == name
+    assert "durablejobs" in str(only(objects, "ValidatingAdmissionPolicy", name)["spec"]["matchConstraints"])
+    without = helm.render("admissionPolicy.enabled=false")
+    assert "DURABLEJOB_ADMISSION_POLICY" not in environment(without)
+    asked = {resource for _, resource, _ in rules(only(without, "ClusterRole", "dj-durablejob"))}
+    assert "validatingadmissionpolicies" not in asked
 
 
 def test_listeners_and_ports_belong_together(helm: Helm) -> None:
@@ -118,6 +130,21 @@ def test_services_and_budget_select_the_pods_and_only_these(helm: Helm) -> None:
     for selector in selectors:
         assert selector.items() <= pods.items()
         assert not selector.items() <= test.items()
+
+
+def test_the_pod_of_helms_test_is_let_in_by_the_network_policy(helm: Helm) -> None:
+    objects = helm.render(values=[EVERYTHING])
+    test, policy = only(objects, "Pod")["metadata"], only(objects, "NetworkPolicy")
+    given = yaml.safe_load(EVERYTHING.read_text())["networkPolicy"]
+    assert test["namespace"] == policy["metadata"]["namespace"]  # a podSelector alone is of that namespace
+    for rule, name in zip(policy["spec"]["ingress"], ("gateFrom", "httpFrom"), strict=True):
+        *others, own = rule["from"]
+        assert others == given[name]
+        assert own.keys() == {"podSelector"}
+        assert own["podSelector"]["matchLabels"].items() <= test["labels"].items()
+    assert not any(
+        "from" in rule for rule in only(helm.render("networkPolicy.enabled=true"), "NetworkPolicy")["spec"]["ingress"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -224,9 +251,19 @@ def test_named_namespaces_get_roles_and_the_cluster_role_has_nothing_of_theirs(h
     assert rules(roles[0]) == rules(roles[1])
     assert {resource for _, resource, _ in rules(small)} == {
         "clusterjobbackends", "clusterjobbackends/status", "namespaces",
+        "validatingadmissionpolicies", "validatingadmissionpolicybindings",
     }  # fmt: skip
     (namespaces,) = [rule for rule in small["rules"] if rule["resources"] == ["namespaces"]]
     assert namespaces["resourceNames"] == ["kube-system"]
+
+
+def test_the_admission_policy_holds_in_every_namespace_whichever_are_watched(helm: Helm) -> None:
+    """What waits in a namespace that is not watched begins as soon as it is."""
+    objects = helm.render("watchNamespaces={a,b}")
+    policies = {o["metadata"]["name"]: o["spec"] for o in objects if o["kind"] == "ValidatingAdmissionPolicy"}
+    bindings = [o["spec"] for o in objects if o["kind"] == "ValidatingAdmissionPolicyBinding"]
+    assert bindings == [{"policyName": name, "validationActions": ["Deny"]} for name in sorted(policies)]
+    assert all(not spec["matchConstraints"].keys() - {"resourceRules"} for spec in policies.values())
 
 
 def test_the_controller_may_read_no_secret_of_a_job_unless_it_is_named(helm: Helm) -> None:

@@ -185,29 +185,56 @@ def test_for_all_namespaces_the_rights_suffice_and_none_is_superfluous(
         assert "gate: http" in done.stdout
 
 
+def told(town: Town, ready: str) -> str:
+    """What the backend of Kubernetes Jobs says, once its Ready condition is this."""
+
+    def said(backend: Object) -> Object:
+        found: Object = backend.get("status", {}).get("conditions", [{"status": ""}])[0]
+        return found
+
+    found = town.desk.until("jobbackends", "here", lambda o: said(o)["status"] == ready, 30)
+    return str(said(found)["message"])
+
+
+def test_without_its_admission_policy_no_kubernetes_backend_is_ready(
+    installed: Installed, audit: Cluster, wide: Town
+) -> None:
+    there = installed.get("validatingadmissionpolicybinding", "dj-durablejob")
+    meta = {name: there["metadata"][name] for name in ("name", "labels", "annotations")}
+    binding = {**there, "metadata": meta}
+    with pods.running(audit, installed.objects):
+        assert "policy" not in told(wide, "True")
+        audit.kubectl("delete", "validatingadmissionpolicybinding", "dj-durablejob")
+        try:
+            assert "the ValidatingAdmissionPolicy dj-durablejob is not there, or no binding" in told(wide, "False")
+            waiting = wide.desk.submit(job())
+            told_of = wide.desk.state(waiting, "Pending")["current"]["message"]
+            assert "AdmissionPolicyMissing" in told_of
+        finally:
+            audit.kubectl("apply", "-f", "-", input=json.dumps(binding))
+        told(wide, "True")
+        assert wide.desk.end(waiting)["state"] == "Succeeded"
+    without = installed.helm.render(*installed.sets, "admissionPolicy.enabled=false")
+    with pods.running(audit, without):
+        wide.desk.until("jobbackends", "here", lambda o: "no admission policy" in o["status"]["message"], 30)
+        assert "no admission policy" in told(wide, "True")
+
+
 def test_rights_that_are_taken_away_are_named(installed: Installed, audit: Cluster, wide: Town) -> None:
     """Said by the backend, before the first job; and it is ready again as soon as they are back."""
 
     def give(rules: list[Object]) -> None:
         audit.kubectl("patch", "clusterrole", "dj-durablejob", "--type=merge", "-p", json.dumps({"rules": rules}))
 
-    def told(ready: str) -> str:
-        found = wide.desk.until("jobbackends", "here", lambda o: said(o)["status"] == ready, 30)
-        return str(said(found)["message"])
-
-    def said(backend: Object) -> Object:
-        found: Object = backend.get("status", {}).get("conditions", [{"status": ""}])[0]
-        return found
-
     rules = installed.get("clusterrole", "dj-durablejob")["rules"]
     with pods.running(audit, installed.objects):
-        told("True")
+        told(wide, "True")
         give([rule for rule in rules if rule["resources"] not in (["jobs"], ["pods"])])
         try:
-            message = told("False")
+            message = told(wide, "False")
         finally:
             give(rules)
-        told("True")
+        told(wide, "True")
     for right in (*(f"{verb} jobs.batch" for verb in ("create", "get", "list", "patch", "delete")), "list pods"):
         assert right in message
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 KNOWN = frozenset(
     {
         "DELETE durablejobs",
+        "DELETE ingresses",
         "DELETE jobs",
         "DELETE pods",
         "DELETE services",
@@ -26,6 +27,7 @@ KNOWN = frozenset(
         "GET leases",
         "GET namespaces",
         "GET pods",
+        "GET pods/log",
         "GET secrets",
         "LIST clusterjobbackends",
         "LIST durablejobs",
@@ -41,6 +43,7 @@ KNOWN = frozenset(
         "POST /ws/v1/cluster/apps",
         "POST /ws/v1/cluster/apps/new-application",
         "POST events",
+        "POST ingresses",
         "POST jobs",
         "POST leases",
         "POST pods",

@@ -69,3 +69,21 @@ class DriverSystem:
     def _list(self, key: str) -> list[Any]:
         found: list[Any] = self._pods.list_namespaced_pod(self._namespace, label_selector=selector(key)).items
         return found
+
+
+class PublicDriverSystem(DriverSystem):
+    """The same with an Ingress that leads to the UI, and with the last lines of a failed driver's log."""
+
+    name = "SparkOnKubernetesPublic"
+
+    def __init__(self, api: kubernetes_client.ApiClient, kubelet: FakeKubelet, namespace: str) -> None:
+        super().__init__(api, kubelet, namespace)
+        self._networking = kubernetes_client.NetworkingV1Api(api)
+
+    def backend(self) -> Object:
+        ui = {"ingress": {"host": "{name}.example.invalid"}}
+        return {"kubernetes": {"spark": {"image": "example.invalid/spark:4", "ui": ui}, "failureLogLines": 1}}
+
+    def left(self, key: str) -> list[str]:
+        ingresses = self._networking.list_namespaced_ingress(self._namespace, label_selector=selector(key)).items
+        return super().left(key) + [f"ingress {one.metadata.name}" for one in ingresses]

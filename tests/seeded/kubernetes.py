@@ -32,8 +32,34 @@ KUBERNETES = (
     ),
     Bug(
         "a quota that is used up fails the job", _O + "backend.py",
-        'isinstance(error, Forbidden) and "exceeded quota: " in str(error)', "False",
+        "isinstance(error, Forbidden) and _QUOTA.search(str(error))", "False",
         (_T + "test_backend.py", "tests/backends/kubernetes_job/test_backend.py"),
+    ),
+    Bug(
+        "a quota that was not counted yet fails the job", _O + "backend.py",
+        "(exceeded quota|status unknown for quota): ", "exceeded quota: ",
+        (_T + "test_backend.py",),
+    ),
+    Bug(
+        "what was set aside is not found again where it takes the last room", _O + "backend.py",
+        "            if turned_away is None:\n                return _rejected(kind, error)\n",
+        "            return turned_away or _rejected(kind, error)\n",
+        (_T + "test_backend.py", "tests/backends/kubernetes_job/test_backend.py"),
+    ),
+    Bug(
+        "what finds no room beside it takes its own from others", _O + "backend.py",
+        "            await self._remove_inert(kind, made)\n", "",
+        (_T + "test_backend.py",),
+    ),
+    Bug(
+        "what was set aside stays when its job is cancelled", "controller/durablejob_controller/decide.py",
+        "        if inert is not None and not job.deleting and ", "        if False and ",
+        ("tests/controller/test_decide.py",),
+    ),
+    Bug(
+        "a quota that changes meanwhile counts as a name that is taken", "controller/durablejob_controller/kube.py",
+        'isinstance(body, dict) and body.get("reason") == "AlreadyExists"', "isinstance(body, dict)",
+        ("tests/controller/test_kube.py",),
     ),
     Bug(
         "a pod that cannot start is waited for without end", "controller/durablejob_controller/steps.py",

@@ -22,6 +22,9 @@
   "LOG_LEVEL" $controller.logLevel
   "LOG_FORMAT" $controller.logFormat
 }}
+{{- if .Values.admissionPolicy.enabled }}
+{{- $_ := set $settings "ADMISSION_POLICY" (include "durablejob.fullname" .) }}
+{{- end }}
 {{- with $controller.highWaterFile }}
 {{- $_ := set $settings "HIGH_WATER_FILE" . }}
 {{- end }}

@@ -19,6 +19,11 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: controller
 {{- end -}}
 
+{{- /* Of the pod of `helm test`, by which the NetworkPolicy lets it in. */ -}}
+{{- define "durablejob.testSelectorLabels" -}}
+{{- include "durablejob.selectorLabels" . | replace "component: controller" "component: test" -}}
+{{- end -}}
+
 {{- define "durablejob.labels" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 {{ include "durablejob.selectorLabels" . }}

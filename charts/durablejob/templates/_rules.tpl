@@ -86,4 +86,10 @@ calls that the API server saw: none is missing, and none is never used. */ -}}
 - apiGroups: [durablejob.io]
   resources: [clusterjobbackends/status]
   verbs: [update]
+{{- if and .Values.admissionPolicy.enabled .Values.rbac.kubernetesJobs }}
+- apiGroups: [admissionregistration.k8s.io]
+  resources: [validatingadmissionpolicies, validatingadmissionpolicybindings]
+  resourceNames: [{{ include "durablejob.fullname" . }}]
+  verbs: [get] # without it a backend of type kubernetes is not ready
+{{- end }}
 {{- end -}}

@@ -11,7 +11,8 @@ The law (``tests/backends/test_law.py`` runs it against every registered backend
 ---------------------------------------------------------------------------------
 reserve
     Sets something aside that has **no effect**. May be repeated, and forgotten, any number of times. Answers
-    ``Rejected`` only when the system refused for certain to hold it, ``Deferred`` when it will not hold it at present.
+    ``Rejected`` only when the system refused for certain to hold it, ``Deferred`` when it will not hold it at present:
+    then nothing of it is held. What it holds already is offered again, whether it would hold more or not.
 submit
     Activates **exactly** what was reserved. May be repeated, delayed, or arrive twice, also after the
     attempt has ended, without starting the user's program a second time. Answers ``Rejected`` only
@@ -121,7 +122,7 @@ class Run:
     tracking_url: str | None = None
     progress: Progress | None = None
     expires: datetime | None = None
-    """When it is given up, if its program has not begun by then."""
+    """When it is given up, if its program has not begun by then; only while it is queued."""
     held: bool = False
     """Something of ours (a finalizer) keeps the ended thing; ``release`` lets it go."""
     external_id: str | None = None

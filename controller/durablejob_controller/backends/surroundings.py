@@ -24,6 +24,8 @@ class Surroundings:
     """The controller's own client of its own cluster; outlives every backend."""
     namespace: str | None = None
     """The namespace of a JobBackend, which is the only one its jobs are in; None: a ClusterJobBackend."""
+    admission_policy: str = ""
+    """The policy without which nothing is made in the controller's own cluster; none: nobody has named one."""
 
 
 class KubernetesApi(Protocol):

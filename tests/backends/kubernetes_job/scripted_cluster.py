@@ -14,11 +14,20 @@ from typing import Any
 
 from durablejob_controller.backends.kubernetes_job.reading import CONTROLLER_UID
 from durablejob_controller.backends.kubernetes_objects.objects import HOLD, KEY, RELEASED
-from durablejob_controller.errors import Conflict, Forbidden, KubernetesUnavailable, NotFound, Refused
+from durablejob_controller.errors import AlreadyExists, Conflict, Forbidden, KubernetesUnavailable, NotFound, Refused
 
 Object = dict[str, Any]
 FOREGROUND = "foregroundDeletion"
 NOW = "2026-01-01T00:00:00Z"
+NO_ROOM = "exceeded quota: few, requested: count/x=1, used: count/x=5, limited: count/x=5"
+HINDERED: Object = {
+    "phase": "Pending",
+    "conditions": [{"type": "PodScheduled", "status": "True", "lastTransitionTime": NOW}],
+    "containerStatuses": [
+        {"name": "main", "state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}
+    ],
+}
+"""Status of a pod on a node that can never begin there."""
 
 
 @dataclass
@@ -32,11 +41,17 @@ class ScriptedCluster:
     denied: set[str] = field(default_factory=set)
     """Rights that the controller's account lacks, as ``verb resource``."""
     version: str = "v1.34.4"
+    policies: dict[str, Object] = field(default_factory=dict)
+    """What there is, as ``validatingadmissionpolicies/NAME`` and ``validatingadmissionpolicybindings/NAME``."""
     errors: dict[str, list[Exception]] = field(default_factory=dict)
     """By method: what the next calls raise, before they have any effect."""
     asked: list[tuple[str, str, Mapping[str, str] | None]] = field(default_factory=list)
     logs: dict[str, str | Exception] = field(default_factory=dict)
     """What the log of a pod of this name says, or the error that reading it raises."""
+    full: bool = False
+    """There is no room in the namespace's quota, which is asked before names are looked at."""
+    hindered: bool = False
+    """No pod can begin."""
     hang: bool = False
     """Logs are never told."""
     _serial: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
@@ -61,6 +76,8 @@ class ScriptedCluster:
             wanted = body["spec"]["resourceAttributes"]
             resource = "/".join(filter(None, (wanted["resource"], wanted["subresource"])))
             return {"status": {"allowed": f"{wanted['verb']} {resource}" not in self.denied}}
+        if "/admissionregistration.k8s.io/" in path:
+            return self._policy(path)
         answer = self._answer(method, path, params or {}, body, content_type)
         for job in list(self.jobs.values()):
             self._controller(job)
@@ -76,6 +93,12 @@ class ScriptedCluster:
         if isinstance(said, Exception):
             raise said
         return "".join(said.splitlines(keepends=True)[-int(params["tailLines"]) :])
+
+    def _policy(self, path: str) -> Object:
+        found = self.policies.get("/".join(path.split("/")[-2:]))
+        if found is None:
+            raise NotFound("not found", 404)
+        return found
 
     def _answer(self, method: str, path: str, params: Mapping[str, str], body: Any, content_type: str) -> Object:
         parts = path.split("/")
@@ -110,8 +133,10 @@ class ScriptedCluster:
 
     def _create(self, body: Object) -> Object:
         meta = body["metadata"]
+        if self.full:
+            raise Forbidden(f'jobs.batch "{meta["name"]}" is forbidden: {NO_ROOM}', 403)
         if (meta["namespace"], meta["name"]) in self.jobs:
-            raise Conflict("already exists", 409)
+            raise AlreadyExists("already exists", 409)
         return self.add(copy.deepcopy(body))
 
     def _list(self, namespace: str, params: Mapping[str, str]) -> Object:
@@ -164,11 +189,13 @@ class ScriptedCluster:
             if not meta.get("finalizers"):
                 self.jobs.pop((meta["namespace"], meta["name"]), None)
         elif not job["spec"].get("suspend") and not own and not ended(job):
-            self.ledger.append(meta["labels"].get(KEY, "")) if "labels" in meta else None
+            if "labels" in meta and not self.hindered:
+                self.ledger.append(meta["labels"].get(KEY, ""))
             labels = {CONTROLLER_UID: uid}
             pod = {"name": f"{meta['name']}-pod", "namespace": meta["namespace"], "uid": f"p-{uid}", "labels": labels}
-            self.pods.append({"metadata": pod, "spec": {}, "status": {"phase": "Running"}})
-            job["status"] = {"active": 1, "ready": 1, "startTime": NOW}
+            status = copy.deepcopy(HINDERED) if self.hindered else {"phase": "Running"}
+            self.pods.append({"metadata": pod, "spec": {}, "status": status})
+            job["status"] = {"active": 1, "ready": 0 if self.hindered else 1, "startTime": NOW}
 
     def finish(self, key: str, condition: str = "Complete", **fields: str) -> None:
         """Its program ends."""

@@ -9,6 +9,7 @@ from durablejob_controller.backends.contract import (
     Backend,
     Deferred,
     Offer,
+    Probe,
     Rejected,
     Submission,
     Unclear,
@@ -91,6 +92,13 @@ async def test_a_quota_that_is_used_up_is_waited_for() -> None:
     assert isinstance(answer, Deferred)
     assert (answer.reason, "exceeded quota: few" in answer.message) == ("QuotaExceeded", True)
     assert isinstance(await backend.reserve(JOB, KEY), Offer)
+
+
+async def test_what_takes_the_last_room_itself_is_adopted() -> None:
+    cluster = ScriptedCluster()
+    first = await make(cluster).reserve(JOB, KEY)
+    cluster.errors["POST"] = [Forbidden(QUOTA, 403)]  # an API server asks quotas before it looks at names
+    assert await make(cluster).reserve(JOB, KEY) == first
 
 
 @pytest.mark.parametrize("error", [KubernetesUnavailable("x", 500), KubernetesUnavailable("x", 429)])
@@ -422,6 +430,51 @@ async def test_an_old_api_server_is_not_used() -> None:
 async def test_a_cluster_is_the_same_for_all_its_backends_unless_it_is_named() -> None:
     cluster = ScriptedCluster()
     assert make(cluster).cluster_id == make(cluster, None).cluster_id == "kubernetes-c-uid"
+
+
+POLICY: works.Object = {"spec": {}}
+BINDING: works.Object = {"spec": {"policyName": "dj", "validationActions": ["Deny"]}}
+IN_FORCE = {"validatingadmissionpolicies/dj": POLICY, "validatingadmissionpolicybindings/dj": BINDING}
+
+
+async def probed(policies: dict[str, works.Object], policy: str = "dj") -> Probe:
+    cluster = ScriptedCluster(policies=policies)
+    surroundings = Surroundings("c-uid", "", Paths(), kubernetes=cluster, timeout=1.0, admission_policy=policy)
+    return await plugin.make(works.SPEC, surroundings).probe()
+
+
+async def test_with_its_admission_policy_in_force_it_is_ready() -> None:
+    probe = await probed(IN_FORCE)
+    assert probe.ready
+    assert "policy" not in probe.message
+
+
+@pytest.mark.parametrize(
+    "policies",
+    [
+        {},
+        {"validatingadmissionpolicies/dj": POLICY},
+        {"validatingadmissionpolicybindings/dj": BINDING},
+        {**IN_FORCE, "validatingadmissionpolicybindings/dj": {"spec": {**BINDING["spec"], "policyName": "other"}}},
+        {
+            **IN_FORCE,
+            "validatingadmissionpolicybindings/dj": {"spec": {**BINDING["spec"], "validationActions": ["Audit"]}},
+        },
+    ],
+    ids=["nothing", "no binding", "no policy", "another's binding", "a binding that only notes"],
+)
+async def test_without_the_admission_policy_that_it_was_told_of_it_is_not_ready(
+    policies: dict[str, works.Object],
+) -> None:
+    probe = await probed(policies)
+    assert (probe.ready, probe.reason) == (False, "AdmissionPolicyMissing")
+    assert "ValidatingAdmissionPolicy dj" in probe.message
+
+
+async def test_told_of_no_admission_policy_it_says_so() -> None:
+    probe = await probed(IN_FORCE, policy="")
+    assert probe.ready
+    assert "no admission policy" in probe.message
 
 
 def test_a_controller_without_a_client_says_so() -> None:

@@ -13,8 +13,8 @@ from typing import Any
 
 from durablejob_controller.backends.kubernetes_objects.objects import KEY, RELEASED
 from durablejob_controller.backends.spark_on_kubernetes.manifest import CONTAINER, GATE
-from durablejob_controller.errors import Conflict, Forbidden, KubernetesUnavailable, NotFound
-from tests.backends.kubernetes_job.scripted_cluster import FOREGROUND, NOW, apply_patch
+from durablejob_controller.errors import AlreadyExists, Conflict, Forbidden, KubernetesUnavailable, NotFound
+from tests.backends.kubernetes_job.scripted_cluster import FOREGROUND, HINDERED, NO_ROOM, NOW, apply_patch
 
 Object = dict[str, Any]
 LATER = "2026-01-01T00:01:00Z"
@@ -35,6 +35,10 @@ class ScriptedPods:
     """Label selectors of collections that were deleted."""
     errors: dict[str, list[Exception]] = field(default_factory=dict)
     """By method and the last part of a collection's path: what the next calls raise, before they have any effect."""
+    full: bool = False
+    """There is no room for Pods in the namespace's quota, which is asked before names are looked at."""
+    hindered: bool = False
+    """No driver can begin."""
     changes: int = 0
     """JSON patches that had an effect."""
     _serial: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
@@ -95,8 +99,10 @@ class ScriptedPods:
 
     def _create(self, body: Object) -> Object:
         name = body["metadata"]["name"]
+        if self.full:
+            raise Forbidden(f'pods "{name}" is forbidden: {NO_ROOM}', 403)
         if name in self.pods:
-            raise Conflict("already exists", 409)
+            raise AlreadyExists("already exists", 409)
         made = copy.deepcopy(body)
         made["metadata"] |= {"uid": f"o{next(self._serial)}", "resourceVersion": str(next(self._serial))}
         made["status"] = {"phase": "Pending"}
@@ -144,7 +150,7 @@ class ScriptedPods:
         if method == "POST":
             called = f"{path.rpartition('/')[2]}/{body['metadata']['name']}"
             if called in self.beside:
-                raise Conflict("already exists", 409)
+                raise AlreadyExists("already exists", 409)
             made = copy.deepcopy(body)
             made["metadata"]["uid"] = f"o{next(self._serial)}"
             self.beside[called] = made
@@ -163,12 +169,17 @@ class ScriptedPods:
             if status["phase"] == "Running":
                 end = {"terminated": {"exitCode": 143, "reason": "Error", "finishedAt": LATER}}
                 status |= {"phase": "Failed", "containerStatuses": [{"name": CONTAINER, "state": end}]}
+            elif status["phase"] == "Pending" and spec.get("nodeName"):
+                status["phase"] = "Failed"
             if FOREGROUND in meta.get("finalizers", ()):
                 meta["finalizers"].remove(FOREGROUND)
             if not meta.get("finalizers"):
                 self.pods.pop(meta["name"], None)
         elif status["phase"] == "Pending" and not gated and not spec.get("nodeName"):
             spec["nodeName"] = "node"
+            if self.hindered:
+                status |= copy.deepcopy(HINDERED)
+                return
             self.ledger.append(meta["labels"][KEY])
             status["phase"] = "Running"
 

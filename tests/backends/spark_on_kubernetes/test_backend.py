@@ -10,10 +10,10 @@ from durablejob_api.backend import JobBackendSpec
 from durablejob_api.job import DurableJob
 from durablejob_controller.backends.contract import Backend, Deferred, Offer, Rejected, Verdict
 from durablejob_controller.backends.kubernetes import plugin
-from durablejob_controller.backends.kubernetes_objects.objects import HOLD, RELEASED
+from durablejob_controller.backends.kubernetes_objects.objects import HOLD, OWNER, RELEASED
 from durablejob_controller.backends.spark_on_kubernetes.manifest import CONTAINER
 from durablejob_controller.backends.surroundings import Surroundings
-from durablejob_controller.errors import Forbidden, InvalidBackend, InvalidWork
+from durablejob_controller.errors import BackendUnavailable, Conflict, Forbidden, InvalidBackend, InvalidWork
 from tests.backends.kubernetes_job import works as job_works
 from tests.backends.spark_on_kubernetes import works
 from tests.backends.spark_on_kubernetes.scripted_pods import ScriptedPods
@@ -203,17 +203,42 @@ async def test_a_pod_that_is_made_anew_has_a_service_of_its_own() -> None:
 
 
 QUOTA = 'pods "dj-x" is forbidden: exceeded quota: few, requested: pods=1, used: pods=5, limited: pods=5'
+UNCOUNTED = 'pods "dj-x" is forbidden: status unknown for quota: few, resources: pods'
 
 
+@pytest.mark.parametrize("words", [QUOTA, UNCOUNTED], ids=["used up", "not counted yet"])
 @pytest.mark.parametrize("what", ["pods", "services"])
-async def test_a_quota_that_is_used_up_is_waited_for(what: str) -> None:
-    cluster = ScriptedPods(errors={f"POST {what}": [Forbidden(QUOTA, 403)]})
+async def test_a_quota_that_is_used_up_is_waited_for(what: str, words: str) -> None:
+    cluster = ScriptedPods(errors={f"POST {what}": [Forbidden(words, 403)]})
     backend = make(cluster, SHOWN)
     answer = await backend.reserve(SPARK, works.KEY)
     assert isinstance(answer, Deferred)
-    assert (answer.reason, "exceeded quota: few" in answer.message) == ("QuotaExceeded", True)
+    assert (answer.reason, "quota: few" in answer.message) == ("QuotaExceeded", True)
     assert cluster.pods == {}  # what waits takes nothing from others
     assert isinstance(await backend.reserve(SPARK, works.KEY), Offer)
+
+
+async def test_what_takes_the_last_room_itself_is_adopted() -> None:
+    cluster = ScriptedPods()
+    first = await make(cluster, SHOWN).reserve(SPARK, works.KEY)
+    cluster.errors["POST pods"] = [Forbidden(QUOTA, 403)]  # an API server asks quotas before it looks at names
+    assert await make(cluster, SHOWN).reserve(SPARK, works.KEY) == first
+    cluster.pods[NAME]["metadata"]["labels"][OWNER] = "somebody-else"
+    cluster.errors["POST pods"] = [Forbidden(QUOTA, 403)]
+    answer = await make(cluster, SHOWN).reserve(SPARK, works.KEY)
+    assert isinstance(answer, Rejected)
+    assert answer.reason == "NameTaken"
+
+
+@pytest.mark.parametrize("what", ["pods", "services", "ingresses"])
+async def test_what_was_not_made_for_a_quota_that_many_change_is_made_at_the_next_try(what: str) -> None:
+    changed = Conflict('Operation cannot be fulfilled on resourcequotas "few": the object has been modified', 409)
+    cluster = ScriptedPods(errors={f"POST {what}": [changed]})
+    backend = make(cluster, SHOWN)
+    with pytest.raises(BackendUnavailable, match="the quota"):
+        await backend.reserve(SPARK, works.KEY)
+    assert isinstance(await backend.reserve(SPARK, works.KEY), Offer)
+    assert {name.partition("/")[0] for name in cluster.beside} == {"services", "ingresses"}
 
 
 async def test_where_its_ui_is_refused_for_good_nothing_stays() -> None:

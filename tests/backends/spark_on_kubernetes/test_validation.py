@@ -26,6 +26,14 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "our labels by conf": ({"conf": {"spark.kubernetes.driver.label.durablejob.io/released": "true"}}, "own"),
     "Spark's variable by conf": ({"conf": {"spark.kubernetes.driverEnv.SPARK_HOME": "/x"}}, "no variable of yours"),
     "a reference without a key": ({"conf": {"spark.kubernetes.driver.secretKeyRef.A": "db"}}, "colon"),
+    **{
+        f"another namespace's Secret: {key}": ({"conf": {f"spark.kubernetes.{key}": value}}, "no name of a Secret")
+        for key, value in {
+            "container.image.pullSecrets": "mine, other/theirs", "driver.secretKeyRef.A": "../other/secrets/theirs:k",
+            "driver.secrets.other/theirs": "/v", "executor.secretKeyRef.A": "other/theirs:k",
+            "executor.secrets.other/theirs": "/v",
+        }.items()
+    },
     "Spark's variable for executors": (
         {"kubernetes": {"executor": {"secretEnv": {"SPARK_HOME": {"name": "a", "key": "b"}}}}}, "no variable of yours"),
     "a variable that is two": (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -52,6 +53,7 @@ from durablejob_controller.backends.kubernetes_objects.probing import LOG_RIGHT,
 from durablejob_controller.backends.kubernetes_objects.tails import Tails
 from durablejob_controller.backends.surroundings import KubernetesApi, Surroundings
 from durablejob_controller.errors import (
+    AlreadyExists,
     BackendUnavailable,
     Conflict,
     Forbidden,
@@ -63,6 +65,7 @@ from durablejob_controller.errors import (
 
 _TRIES = 5
 """Times that a compare-and-swap on an object is tried at once: its controller writes the status meanwhile."""
+_QUOTA = re.compile("(exceeded quota|status unknown for quota): ")
 Where = tuple[Kind, str, str]
 """Kind, namespace and name of an object."""
 
@@ -77,6 +80,7 @@ class KubernetesObjects:
     ) -> None:
         self._namespace = surroundings.namespace
         self._cluster_uid = surroundings.cluster_uid
+        self._policy = surroundings.admission_policy
         self._calls = Calls(kube, surroundings.timeout)
         self._kinds = tuple(kinds)
         self._log_lines = spec.kubernetes.failure_log_lines if spec.kubernetes is not None else 0
@@ -95,7 +99,7 @@ class KubernetesObjects:
         rights = dict.fromkeys(right for kind in self._kinds for right in kind.rights)
         wanted = [*rights, LOG_RIGHT] if self._log_lines else [*rights]
         assumptions = [kind.assumption for kind in self._kinds]
-        return await probe(self._calls, self._namespace, self._cluster_uid, wanted, assumptions)
+        return await probe(self._calls, self._namespace, self._cluster_uid, self._policy, wanted, assumptions)
 
     def _kind(self, job: DurableJob) -> Kind:
         """The kind of object that the job's work becomes; raises ``InvalidWork`` when it is none of ours."""
@@ -117,24 +121,37 @@ class KubernetesObjects:
         kind = self._kind(job)
         body = kind.body(job, key)
         path = path_of(kind.collection, job.metadata.namespace)
+        turned_away: Deferred | None = None
         try:
             # Strict: a field that the API server would drop silently is an error that names it.
             made = await self._calls.send("POST", path, params={"fieldValidation": "Strict"}, body=body)
-        except Conflict:
-            return await self._adopt(kind, job, key, body["metadata"]["annotations"][HASH])
+        except AlreadyExists:
+            pass
+        except Conflict as error:
+            raise _contended(body) from error
         except (Refused, Forbidden) as error:
-            return _deferred(error) or _rejected(kind, error)
+            # Quotas are asked before names: what takes the room may be this very object, of an earlier try.
+            turned_away = _deferred(error)
+            if turned_away is None:
+                return _rejected(kind, error)
         except NotFound as error:
             raise BackendUnavailable(f"there is no namespace {job.metadata.namespace}") from error
-        return await self._offer(kind, job, checked(made))
+        else:
+            return await self._offer(kind, job, checked(made))
+        found = await self._calls.get(f"{path}/{name_of(key)}")
+        if found is not None:
+            return await self._adopt(kind, job, key, body["metadata"]["annotations"][HASH], found)
+        if turned_away is not None:
+            return turned_away
+        raise BackendUnavailable(f"the {kind.name} {name_of(key)} has just gone")
 
-    async def _adopt(self, kind: Kind, job: DurableJob, key: str, body_hash: str) -> Offer | Deferred | Rejected:
-        namespace, name = str(job.metadata.namespace), name_of(key)
-        found = await self._calls.get(path_of(kind.collection, namespace, name))
-        if found is None:
-            raise BackendUnavailable(f"the {kind.name} {name} has just gone")
+    async def _adopt(
+        self, kind: Kind, job: DurableJob, key: str, body_hash: str, found: Object
+    ) -> Offer | Deferred | Rejected:
+        name = name_of(key)
         if not is_of(found, job, key):
-            words = f"there is a {kind.name} {name} in namespace {namespace} that was not made for this DurableJob"
+            where = f"namespace {job.metadata.namespace}"
+            words = f"there is a {kind.name} {name} in {where} that was not made for this DurableJob"
             return Rejected("NameTaken", f"{words}: remove it")
         if found["metadata"].get("deletionTimestamp"):
             raise BackendUnavailable(f"the {kind.name} {name} is being deleted; a new one is made when it is gone")
@@ -161,10 +178,14 @@ class KubernetesObjects:
         path = path_of(companion.collection, meta["namespace"])
         try:
             await self._calls.send("POST", path, params={"fieldValidation": "Strict"}, body=companion.body)
-        except Conflict:
-            return None  # it is there: its name holds this object's uid
+        except AlreadyExists:
+            return None  # its name holds this object's uid
+        except Conflict as error:
+            raise _contended(companion.body) from error
         except (Refused, Forbidden) as error:
-            await self._remove_inert(kind, made)  # what waits takes no share of a quota; and nothing stays
+            # What waits takes no share of a quota, and nothing stays. Has another controller just recorded it, its
+            # attempt is Lost: no write can be conditional on two objects.
+            await self._remove_inert(kind, made)
             return _deferred(error) or _rejected(kind, error)
         except NotFound as error:
             raise BackendUnavailable(f"there is no namespace {meta['namespace']}") from error
@@ -374,9 +395,18 @@ def _places(kind: Kind, found: Sequence[Object]) -> dict[str, Where]:
     return {meta["uid"]: (kind, meta["namespace"], meta["name"]) for meta in metas}
 
 
+def _contended(body: Object) -> BackendUnavailable:
+    """Not made: a quota has changed, again and again, while this was charged to it. Nothing has that name."""
+    words = "the quota that it is charged to changes faster than it is made"
+    return BackendUnavailable(f"the {body['kind']} {body['metadata']['name']} is not there yet: {words}")
+
+
 def _deferred(error: KubernetesError) -> Deferred | None:
-    """A quota that is used up, in the words of Kubernetes' own quota admission; it may be free again later."""
-    if isinstance(error, Forbidden) and "exceeded quota: " in str(error):
+    """A quota that is used up, or was not counted yet, in the words of Kubernetes' own quota admission.
+
+    There may be room later.
+    """
+    if isinstance(error, Forbidden) and _QUOTA.search(str(error)):
         return Deferred("QuotaExceeded", f"Waiting for room in the namespace's quota: {error}"[:1024])
     return None
 

@@ -8,7 +8,6 @@ own is no word about an object, and everything else is no answer. Neither quotes
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,18 +29,8 @@ PODS = "/api/v1{}/pods"
 """The collection of pods; ``{}`` is where the namespace goes."""
 _PAGE = 500
 _LOG_BYTES = 64 * 1024
-_RBAC = re.compile(r'User "[^"]*" cannot (\w+) resource "([^"]*)"')
-"""How k8s.io/apiserver's responsewriters.Forbidden words what the authorizer refused; admission never does."""
 _SHAPE = (KeyError, TypeError, AttributeError, ValueError, IndexError)
 """What reading an object that is none raises."""
-
-
-def missing_right(error: Forbidden) -> str | None:
-    """The right that the controller's account lacks, if that is what was said."""
-    if error.status == 401:
-        return "to be known: HTTP 401"
-    found = _RBAC.search(str(error))
-    return f"{found[1]} {found[2]}" if found else None
 
 
 class Calls:
@@ -70,10 +59,9 @@ class Calls:
         except (NotFound, Conflict, Refused):
             raise
         except Forbidden as error:
-            lacking = missing_right(error)
-            if lacking is None:
+            if error.missing_right is None:
                 raise
-            raise CredentialsRefused(f"the controller's account lacks the right {lacking}") from error
+            raise CredentialsRefused(f"the controller's account lacks the right {error.missing_right}") from error
         except KubernetesError as error:
             raise BackendUnavailable(f"the API server gives no usable answer: {_words(error)}") from error
         except TimeoutError:

@@ -212,16 +212,26 @@ class Wishes:
     @property
     def secret_env(self) -> dict[str, tuple[str, str]]:
         """Variable -> Secret and key."""
-        found = {}
-        for name, value in self.under("spark.kubernetes.driver.secretKeyRef.").items():
-            secret, _, key = value.partition(":")
-            found[name] = (secret, key)
-        return found
+        return self._references("driver")
 
     @property
     def secrets(self) -> dict[str, str]:
         """Secret -> folder."""
         return self.under("spark.kubernetes.driver.secrets.")
+
+    @property
+    def all_secrets(self) -> list[str]:
+        """Whatever is named as a Secret, for executors too."""
+        executors = self.under("spark.kubernetes.executor.secrets.")
+        references = (*self.secret_env.values(), *self._references("executor").values())
+        return [*self.pull_secrets, *self.secrets, *executors, *(secret for secret, _ in references)]
+
+    def _references(self, role: str) -> dict[str, tuple[str, str]]:
+        found = {}
+        for name, value in self.under(f"spark.kubernetes.{role}.secretKeyRef.").items():
+            secret, _, key = value.partition(":")
+            found[name] = (secret, key)
+        return found
 
     @property
     def ui_port(self) -> int | None:

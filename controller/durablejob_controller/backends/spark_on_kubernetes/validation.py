@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from durablejob_api import GROUP
 from durablejob_api.backend import JobBackendSpec
+from durablejob_api.base import DNS_SUBDOMAIN
 from durablejob_api.job import DurableJob
 from durablejob_api.spec import SparkWork
 from durablejob_controller.backends.spark_on_kubernetes.conf import Wishes, complete, typed, why_refused
@@ -15,6 +16,7 @@ from durablejob_controller.backends.spark_on_kubernetes.manifest import FOLDER, 
 from durablejob_controller.errors import InvalidBackend, InvalidWork
 
 _NAME = re.compile(r"spark\.[\w.\-/]+")
+_SECRET = re.compile(DNS_SUBDOMAIN)
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SPARKS = re.compile(r"SPARK_(?!USER$).*|JAVA_HOME")
@@ -76,6 +78,9 @@ def _wrong(name: str, conf: Mapping[str, str]) -> str | None:
             return f"{variable} is no variable of yours"
     if any(not secret or not key for secret, key in one.secret_env.values()):
         return "must be the name of a Secret and a key in it, with a colon between"
+    for secret in one.all_secrets:
+        if not _SECRET.fullmatch(secret):
+            return f"{secret[:80]!r} is no name of a Secret"
     try:
         one.memory("1g", python=False)
     except ValueError as error:
