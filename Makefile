@@ -35,12 +35,12 @@ test: setup ## all tests, on a real API server, Spark, YARN and Airflow
 	@echo "== building what is not cached: the Kubernetes binary (minutes, the first time), Spark, Hadoop's jars, helm, promtool"
 	@$(RUN) -m tests.testbed build kube spark yarn helm promtool
 	@echo "== tests"
-	@$(RUN) -m pytest $(PYTEST)
+	@$(RUN) -m tests.lanes $(PYTEST)
 
 lint: setup ## ruff, mypy, the layers, generated files, the chart (builds helm, the first time)
 	@echo "== ruff";            $(RUN) -m ruff check --quiet .
 	@echo "== format";          $(RUN) -m ruff format --check --quiet .
-	@echo "== mypy";            $(RUN) -m mypy --no-error-summary && $(RUN) -m mypy --no-error-summary tests/testbed tests/demo tests/bench tests/e2e tests/crash tests/faults tests/seeded tests/bad tests/events tests/report.py tests/airflow_install.py tests/node tests/chart charts/generate.py charts/durablejob/files/check.py
+	@echo "== mypy";            $(RUN) -m mypy --no-error-summary && $(RUN) -m mypy --no-error-summary tests/testbed tests/demo tests/bench tests/e2e tests/crash tests/faults tests/seeded tests/bad tests/events tests/report.py tests/lanes.py tests/airflow_install.py tests/node tests/chart charts/generate.py charts/durablejob/files/check.py
 	@echo "== layers";          $(VENV)/bin/lint-imports --no-logo
 	@echo "== generated files"; $(RUN) -m durablejob_api.crdgen --check
 	@$(RUN) controller/gate/build.py --check

@@ -53,9 +53,11 @@ class DriverSystem:
         for pod in self._list(key):
             # Not the client's own kind of patch, which adds to lists.
             body: Object = {"metadata": {"finalizers": []}}
+            at_once = kubernetes_client.V1DeleteOptions(grace_period_seconds=0)  # else it is seen while it is deleted
             with gone_is_well():
-                self._pods.patch_namespaced_pod(pod.metadata.name, self._namespace, body, _content_type=MERGE_PATCH)
-        self.remove(key)
+                name = pod.metadata.name
+                self._pods.patch_namespaced_pod(name, self._namespace, body, _content_type=MERGE_PATCH)
+                self._pods.delete_namespaced_pod(name, self._namespace, body=at_once)
 
     def clear(self, key: str) -> None:
         """Take it away: the kubelet looks at every pod there is, ten times a second."""
