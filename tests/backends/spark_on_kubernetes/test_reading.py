@@ -18,6 +18,8 @@ OWNED = {"ownerReferences": [{"kind": "DurableJob", "uid": "u"}], "finalizers": 
 ASKED, EARLIER, LATER = "2026-01-01T00:01:00Z", "2026-01-01T00:00:10Z", "2026-01-01T00:01:02Z"
 DELETED = {"deletionTimestamp": "2026-01-01T00:01:30Z", "deletionGracePeriodSeconds": 30}
 """Asked for at ``ASKED``."""
+OVER = {"deletionTimestamp": LATER, "deletionGracePeriodSeconds": 0}
+"""The same, once the kubelet has deleted it for the last time: when it was asked for is no more known."""
 
 
 def pod(phase: str, state: Object | None = None, gates: tuple[str, ...] = (), **meta: Any) -> Object:
@@ -56,6 +58,11 @@ CASES: dict[str, tuple[Object, Phase | Verdict]] = {
     "it failed": (pod("Failed", ended(1)), Verdict.FAILED),
     "it failed, and was then deleted": (pod("Failed", ended(1), **DELETED), Verdict.FAILED),
     "it was deleted, and ended by that": (pod("Failed", ended(143, at=LATER), **DELETED), Verdict.DELETED),
+    "it was deleted and told to end, and nothing of it is left": (pod("Failed", ended(143), **OVER), Verdict.DELETED),
+    "it was deleted and killed for not ending": (pod("Failed", ended(137), **OVER), Verdict.DELETED),
+    "it was deleted by force": (pod("Failed", ended(1, at=LATER), **OVER), Verdict.DELETED),
+    "it failed, was then deleted, and nothing of it is left": (pod("Failed", ended(1), **OVER), Verdict.FAILED),
+    "it had no memory, and was then deleted": (pod("Failed", ended(137, "OOMKilled"), **OVER), Verdict.FAILED),
     "it was deleted before it had a node": (pod("Pending", **DELETED), Verdict.DELETED),
     "it was deleted on its node before the kubelet has ended it": (
         pod("Pending", {"waiting": {"reason": "ContainerCreating"}}, **DELETED),

@@ -1,8 +1,10 @@
 """What a driver's Pod says of the run; pure.
 
 Facts, seen on Kubernetes 1.34 with Spark 4.3: a Pod that is deleted has a deletionTimestamp that lies its grace period
-after the request; one that never had a node keeps phase Pending, and can get none any more; the annotation
-spark.exit-exception is the stack trace of what ended the driver, if Spark itself saw it (4.1 and newer).
+after the request, until its kubelet has ended it and deletes it for the last time: that sets the grace period to 0 and
+the timestamp to then (``BeforeDelete`` in the API server's delete.go), and when it was asked for is no more known. One
+that never had a node keeps phase Pending, and can get none any more; the annotation spark.exit-exception is the stack
+trace of what ended the driver, if Spark itself saw it (4.1 and newer).
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from durablejob_controller.backends.spark_on_kubernetes.manifest import CONTAINE
 EXCEPTION = "spark.exit-exception"
 """Annotation that Spark 4.1 and newer leave on the driver's Pod."""
 _EXCERPT = 480
+_SIGNALLED = (128 + 15, 128 + 9)
 _LOADING = 101
 """With this, spark-submit ends when it cannot load what it is to run."""
 _PYTHONS = "org.apache.spark.SparkUserAppException"
@@ -109,9 +112,17 @@ def _ended_by_deletion(pod: Object) -> bool:
     if not finished:
         return True  # it never began, or its node is gone
     grace = timedelta(seconds=int(meta.get("deletionGracePeriodSeconds") or 0))
+    if not grace and _ended_by_signal(pod):
+        return True  # its kubelet has had its last word, and such an end is the deletion's own
     asked = datetime.fromisoformat(str(meta["deletionTimestamp"])) - grace
     # Whole seconds: a program that fails in the second in which it is deleted counts as deleted.
     return datetime.fromisoformat(str(finished)) >= asked
+
+
+def _ended_by_signal(pod: Object) -> bool:
+    """The driver's container was told to end (SIGTERM), or was killed for not ending; not for its memory."""
+    end = _end(pod)
+    return end.get("exitCode") in _SIGNALLED and end.get("reason") != "OOMKilled"
 
 
 def _failure(pod: Object, tail: str | None) -> dict[str, Any]:
