@@ -74,8 +74,12 @@ class JobHolder:
     _record: Record | None = None
     _why: str = ""
 
-    def patiently(self, call: Callable[[], T]) -> T:
-        """The call's result, however long the API server is away: an outage burns no retry."""
+    def patiently(self, call: Callable[[], T], holding: bool = False) -> T:
+        """The call's result, however long the API server is away: an outage burns no retry.
+
+        :param holding: this try holds its job, so missing rights are waited for as well: the job goes on without them,
+            and would be cancelled after the task's end
+        """
         backoff = Backoff()
         while True:
             try:
@@ -83,11 +87,18 @@ class JobHolder:
             except Unavailable as error:
                 seconds = backoff.next()
                 self.log.warning("Kubernetes does not answer, next try in %.1f s (%s)", seconds, error)
-                self.pause(seconds)
+            except Refused as error:
+                if not holding or error.status not in _DISBELIEF:
+                    raise
+                seconds = backoff.next()
+                self.log.warning(
+                    "Kubernetes refuses to %s%s. The job goes on; next try in %.1f s", error, error.hint, seconds
+                )
+            self.pause(seconds)
 
-    def look(self) -> tuple[dict[str, Any] | None, JobView | None]:
+    def look(self, holding: bool = False) -> tuple[dict[str, Any] | None, JobView | None]:
         """The job as it is now, raw and as a view."""
-        raw = self.patiently(lambda: self.jobs.get(self.identity.name))
+        raw = self.patiently(lambda: self.jobs.get(self.identity.name), holding)
         return raw, view_of(raw) if raw else None
 
     def tell(self, job: JobView) -> None:
@@ -155,7 +166,8 @@ class JobHolder:
         elif decision.verb is Verb.RAISE:
             self._raise(raw, job, decision)
         elif decision.verb is Verb.TAKE_OVER:
-            self._compare(raw)
+            if job.ended is None:  # else there is nothing to stop: its end counts
+                self._compare(raw)
             self._swap(raw, holder=self._as_holder(job))
         elif decision.verb is Verb.CANCEL:
             cause = {"attempt": job.attempt, "holderID": self.facts.id, "cause": "Cleared"}
@@ -261,7 +273,7 @@ class JobHolder:
         :raises CannotRun: it was deleted
         :raises Stale: another try holds it
         """
-        _, job = self.look()
+        _, job = self.look(holding=True)
         if job is None:
             raise CannotRun(
                 f"DurableJob {self.jobs.namespace}/{self.identity.name} was deleted while the task waited for it. "

@@ -9,6 +9,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
+from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, TriggerFailureReason
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException, AirflowTaskTimeout
 
 from durablejob_airflow import DEFAULT_CONN_ID, story
@@ -94,7 +95,9 @@ class DurableJobSensor(BaseSensorOperator):
         if event is None:
             return PokeReturnValue(is_done=False)
         told = f"DurableJob {event['namespace']}/{event['name']}, attempt {event['attempt']}: {event['state']}"
-        return self._judged(event["state"], event["result"], f"{told}, as the trigger saw it. It cannot be read now")
+        return self._judged(
+            event["state"], event.get("result"), f"{told}, as the trigger saw it. It cannot be read now"
+        )
 
     def _look(self) -> JobView | None:
         """The job; None where there is none, or no answer."""
@@ -133,6 +136,20 @@ class DurableJobSensor(BaseSensorOperator):
         """Go on after the trigger's event; what counts is what the job says by now, if it still says anything."""
         return self._look_or_defer(context, event)
 
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """As in every sensor; but a broken trigger burns no retry: what is left of the time is poked in the worker."""
+        kwargs = next_kwargs or {}
+        if next_method != TRIGGER_FAIL_REPR or kwargs.get("error") == TriggerFailureReason.TRIGGER_TIMEOUT:
+            return super().resume_execution(next_method, next_kwargs, context)
+        self.log.warning("The trigger failed; poking instead.\n%s", "\n".join(kwargs.get("traceback") or ()))
+        self.timeout = self._rest(context).total_seconds()
+        return super().execute(context)
+
+    def _rest(self, context: Context) -> timedelta:
+        """What is left of the time, counted over deferrals; at least a second."""
+        begun = context["ti"].start_date or datetime.now(UTC)
+        return max(begun + timedelta(seconds=self.timeout) - datetime.now(UTC), timedelta(seconds=1))
+
     def _tolerated(self, look: Callable[[], PokeReturnValue]) -> PokeReturnValue:
         """A look under ``soft_fail``, ``never_fail`` and ``silent_fail``, as in ``BaseSensorOperator.execute``."""
         try:
@@ -155,8 +172,6 @@ class DurableJobSensor(BaseSensorOperator):
         found = self._tolerated(partial(self._found, event))
         if found.is_done:
             return found.xcom_value
-        begun = context["ti"].start_date or datetime.now(UTC)
-        rest = begun + timedelta(seconds=self.timeout) - datetime.now(UTC)  # counted over deferrals
         self.defer(
             trigger=DurableJobStateTrigger(
                 durablejob_conn_id=self.durablejob_conn_id,
@@ -166,6 +181,6 @@ class DurableJobSensor(BaseSensorOperator):
                 states=self.allowed_states if self.silent_fail else (*self.allowed_states, *self.failed_states),
             ),
             method_name="execute_complete",
-            timeout=max(rest, timedelta(seconds=1)),
+            timeout=self._rest(context),
         )
         return None

@@ -36,7 +36,7 @@ Connect = Callable[[], "AbstractAsyncContextManager[AsyncJobsClient]"]
 Ask = Callable[[observer.Question], Awaitable[object]]
 """Asks Airflow for the states of tasks; anything else than states is no answer."""
 STEADY_SECONDS = 5.0
-"""A watch that has gone on for so long works; one that ends earlier, in whichever way, is a failure."""
+"""A watch that has gone on for so long works; one that ends earlier is followed by a pause."""
 TELL_SECONDS = 10.0
 """Failures that go on for longer than this are told in the tasks' logs."""
 GIVE_UP_SECONDS = 600.0
@@ -230,6 +230,7 @@ class NamespaceWatch:
                     self._event(kind, raw)
             finally:
                 steady.cancel()
+            self._failing_since = self._refused_since = None  # it was answered
             if loop.time() < steady.when():  # a proxy that does not stream answers with what there is, and ends
                 await asyncio.sleep(self._backoff.next())
 

@@ -24,7 +24,7 @@ class Log:
     warning = info
 
 
-def patiently(*answers: ResourceError) -> tuple[str, list[float]]:
+def patiently(*answers: ResourceError, holding: bool = False) -> tuple[str, list[float]]:
     """What a call comes to that is answered like this, and well after that; and the pauses between."""
     left, pauses = list(answers), []
 
@@ -35,7 +35,7 @@ def patiently(*answers: ResourceError) -> tuple[str, list[float]]:
 
     unused: Any = None
     holder = JobHolder(unused, unused, unused, unused, Log(), unused, unused, pauses.append)
-    return holder.patiently(call), pauses
+    return holder.patiently(call, holding), pauses
 
 
 def test_an_outage_is_waited_for_however_long_it_is():
@@ -57,3 +57,11 @@ def test_missing_rights_are_believed_only_when_they_last(outage):
 def test_what_is_told_of_the_job_itself_is_believed_at_once(error):
     with pytest.raises(type(error)):
         patiently(error)
+
+
+def test_a_try_that_holds_its_job_waits_for_its_rights_as_for_an_api_server_that_is_away():
+    found, pauses = patiently(*[FORBIDDEN] * 100, holding=True)
+    assert found == "done"
+    assert 20 < max(pauses) <= 30
+    with pytest.raises(Refused):
+        patiently(Refused(422, "wrong"), holding=True)

@@ -169,6 +169,14 @@ def test_a_worker_that_dies_before_it_skips_its_task_has_no_program_run_again(ta
     assert controller.starts(the_job(controller, task)["metadata"]["name"]) == [1]
 
 
+def test_a_success_counts_whatever_todays_work_is(task, controller):
+    with pytest.raises(TaskDeferred):
+        task.operator({}, deferrable=True).execute(task.context())
+    controller.await_job(lambda job: (job.get("status") or {}).get("state") == "Succeeded", run_id=task.run_id)
+    changed = task.operator({"message": "today's"}, on_work_changed="fail")
+    assert changed.execute(task.retry())["attempt"] == 1
+
+
 def test_a_clear_cancels_what_runs_and_waits_for_its_end(task, controller):
     old, _ = in_thread(task.operator({"hold": "yes"}), task.context())
     name = controller.await_job(lambda j: (j.get("status") or {}).get("state") == "Running", run_id=task.run_id)[

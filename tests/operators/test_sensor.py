@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, TriggerFailureReason
 from airflow.sdk.exceptions import AirflowException, AirflowSensorTimeout, AirflowSkipException, TaskDeferred
 from airflow.sdk.module_loading import import_string
 
@@ -218,3 +219,22 @@ async def test_its_trigger_waits_for_the_job_and_for_its_end(make, conn_id, cont
     assert event["result"] == await asyncio.to_thread(sensor(conn_id, name).execute, context())
     await trigger.on_kill()
     assert "cancel" not in (await asyncio.to_thread(controller.job, name))["spec"]
+
+
+def test_a_trigger_that_fails_is_followed_by_poking_for_what_is_left_of_the_time(make, conn_id):
+    waiting = sensor(conn_id, make(), deferrable=True, timeout=30)
+    failed = {"error": TriggerFailureReason.TRIGGER_FAILURE, "traceback": ["no rights"]}
+    ten_seconds_ago = context(datetime.now(UTC) - timedelta(seconds=10))
+    assert waiting.resume_execution(TRIGGER_FAIL_REPR, failed, ten_seconds_ago)["attempt"] == 1
+    assert waiting.timeout <= 20
+    late = {"error": TriggerFailureReason.TRIGGER_TIMEOUT, "traceback": []}
+    with pytest.raises(AirflowSensorTimeout):
+        waiting.resume_execution(TRIGGER_FAIL_REPR, late, context())
+    never = sensor(conn_id, "never", deferrable=True, timeout=10)
+    with pytest.raises(AirflowSensorTimeout):
+        never.resume_execution(TRIGGER_FAIL_REPR, failed, ten_seconds_ago)
+
+
+def test_an_event_of_an_older_triggerer_has_no_result(conn_id):
+    event = {"namespace": "ns", "name": "gone", "attempt": 1, "state": "Succeeded"}
+    assert sensor(conn_id, "gone").execute_complete(context(), event) is None

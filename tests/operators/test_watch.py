@@ -270,6 +270,29 @@ async def test_a_watch_that_cannot_be_had_is_told_and_given_up(server, monkeypat
         assert (last.given_up, says in last.text) == (True, True)
 
 
+def drained(mailbox: Any) -> list[Any]:
+    """All that has come."""
+    found = []
+    while not mailbox.empty():
+        found.append(mailbox.get_nowait())
+    return found
+
+
+async def test_a_refusal_is_forgotten_when_the_server_has_answered_a_watch(server, monkeypatch):
+    monkeypatch.setattr(watch, "GIVE_UP_SECONDS", 0.2)
+    server.put("a")
+    server.ends_at_once = Refused(403, "forbidden")
+    async with watching(server, "a") as mailbox:
+        await soon(mailbox)
+        await until(lambda: server.watches > 1)
+        server.ends_at_once = True  # a proxy that does not stream
+        await asyncio.sleep(0.3)
+        server.ends_at_once = Refused(403, "forbidden")
+        await asyncio.sleep(0.1)
+        server.ends_at_once = False
+        assert not [note for note in drained(mailbox) if isinstance(note, watch.Notice) and note.given_up]
+
+
 async def test_an_outage_that_lasts_is_told_once_and_never_given_up(server, monkeypatch):
     monkeypatch.setattr(watch, "STEADY_SECONDS", 0.1)
     monkeypatch.setattr(watch, "TELL_SECONDS", 0.1)
