@@ -59,7 +59,7 @@ explore: setup ## explore every order of crashes and delays against the real dec
 	@$(RUN) -m tests.model.explore --full --json build/results/explore.json
 
 CHOSEN = --only "$(ONLY)" $(if $(CELLS),--cells $(CELLS)) $(if $(FRESH),--fresh)
-KEPT = --json build/results/$(1).json --logs build/$(1)-logs --book build/$(1)-cells.jsonl
+KEPT = --json build/results/$(1)$(addprefix -,$(ONLY)).json --logs build/$(1)-logs --book build/$(1)-cells.jsonl
 
 crash: setup ## stop the controller at each of its calls, in each story of a job; resumable (ONLY=text CELLS=number FRESH=1; half an hour)
 	@$(RUN) -m tests.testbed build kube spark

@@ -134,6 +134,7 @@ def bench(titles: Sequence[Titled]) -> Callable[[Figures], str]:
 PARTS: tuple[tuple[str, str, Callable[[Figures], str]], ...] = (
     ("explore", "Every order of events (`make explore`)", explore),
     ("crash", "Every crash point (`make crash`)", crash),
+    ("crash-SparkOnKubernetes", "The same with drivers' Pods (`make crash ONLY=SparkOnKubernetes`)", crash),
     ("crash-double", "Two crashes in one life (`make crash-double`)", crash),
     ("faults", "Everything around it (`make faults`)", faults),
     ("bad", "Bad resources (`make bad`)", bad),

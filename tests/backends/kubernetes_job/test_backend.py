@@ -471,6 +471,20 @@ async def test_without_the_admission_policy_that_it_was_told_of_it_is_not_ready(
     assert "ValidatingAdmissionPolicy dj" in probe.message
 
 
+class Unreadable(ScriptedCluster):
+    """The controller's account may not see policies."""
+
+    def _policy(self, path: str) -> works.Object:
+        raise Forbidden('User "dj" cannot get resource "validatingadmissionpolicies"', 403)
+
+
+async def test_rights_that_are_missing_come_before_a_policy_that_cannot_be_read() -> None:
+    cluster = Unreadable(denied={"create jobs"})
+    surroundings = Surroundings("c-uid", "", Paths(), kubernetes=cluster, timeout=1.0, admission_policy="dj")
+    probe = await plugin.make(works.SPEC, surroundings).probe()
+    assert (probe.ready, probe.reason) == (False, "MissingRights")
+
+
 async def test_told_of_no_admission_policy_it_says_so() -> None:
     probe = await probed(IN_FORCE, policy="")
     assert probe.ready

@@ -218,6 +218,15 @@ async def test_a_quota_that_is_used_up_is_waited_for(what: str, words: str) -> N
     assert isinstance(await backend.reserve(SPARK, works.KEY), Offer)
 
 
+async def test_what_cannot_be_removed_is_not_told_as_waiting_without_anything() -> None:
+    errors = {"POST services": [Forbidden(QUOTA, 403)], "DELETE pods": [Conflict("it has changed", 409)]}
+    cluster = ScriptedPods(errors=errors)
+    backend = make(cluster, SHOWN)
+    with pytest.raises(BackendUnavailable, match="has changed meanwhile"):
+        await backend.reserve(SPARK, works.KEY)
+    assert isinstance(await backend.reserve(SPARK, works.KEY), Offer)
+
+
 async def test_what_takes_the_last_room_itself_is_adopted() -> None:
     cluster = ScriptedPods()
     first = await make(cluster, SHOWN).reserve(SPARK, works.KEY)

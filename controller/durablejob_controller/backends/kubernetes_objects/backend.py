@@ -185,7 +185,8 @@ class KubernetesObjects:
         except (Refused, Forbidden) as error:
             # What waits takes no share of a quota, and nothing stays. Has another controller just recorded it, its
             # attempt is Lost: no write can be conditional on two objects.
-            await self._remove_inert(kind, made)
+            if not await self._remove_inert(kind, made):
+                raise BackendUnavailable(f"{kind.name} {made['metadata']['name']} has changed meanwhile") from error
             return _deferred(error) or _rejected(kind, error)
         except NotFound as error:
             raise BackendUnavailable(f"there is no namespace {meta['namespace']}") from error

@@ -35,7 +35,7 @@ async def probe(
         version = str((await calls.send("GET", "/version"))["gitVersion"])
         # One after the other: a hundred backends that are probed at once are load enough for the API server.
         lacking = [right for each in rights if (right := await _lacks(calls, namespace, *each))]
-        guarded = not policy or await _in_force(calls, policy)
+        guarded = bool(lacking) or not policy or await _in_force(calls, policy)  # lacking rights come first
     except CredentialsRefused as error:
         return _not_ready("CredentialsRefused", str(error))
     except BackendUnavailable as error:
