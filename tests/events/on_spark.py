@@ -28,7 +28,9 @@ from tests.testbed.spark.standalone import Standalone
 
 PROVIDER = "apache-airflow-providers-apache-spark"
 OUTCOMES = {"FINISHED": "Succeeded", "KILLED": "Cancelled", "FAILED": "Failed", "ERROR": "Failed"}
-AT_ONCE = 4
+TIMEOUT = "90"
+"""Seconds (``variants.TIMEOUT``): spark-submit alone takes half a minute where several run side by side."""
+AT_ONCE = 3
 """Rows side by side: each driver is a JVM, and so is each submission of the provider's."""
 
 
@@ -55,7 +57,7 @@ class Drivers:
     @property
     def env(self) -> dict[str, str]:
         """What the DAGs of ``spark_dags`` read."""
-        return {"EVENTS_JAR": str(self.jar), "EVENTS_FOLDER": str(self.folder)}
+        return {"EVENTS_JAR": str(self.jar), "EVENTS_FOLDER": str(self.folder), "EVENTS_TIMEOUT": TIMEOUT}
 
     def programs(self, run: Run) -> list[str]:
         """What became of each driver in which the run's program has started, in order."""

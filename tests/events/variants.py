@@ -16,8 +16,9 @@ from airflow.sdk.exceptions import AirflowFailException
 Make = Callable[..., Any]
 """Makes the task ``job`` of a DAG, with arguments of BaseOperator."""
 
-TIMEOUT = timedelta(seconds=25)
-RUN_TIMEOUT = timedelta(seconds=30)
+TIMEOUT = timedelta(seconds=int(os.environ.get("EVENTS_TIMEOUT", "25")))
+"""Of a task, where that is the event: time enough for its program to begin. A run has some seconds more."""
+RUN_TIMEOUT = TIMEOUT + timedelta(seconds=5)
 SOON: dict[str, Any] = {"retries": 2, "retry_delay": timedelta(seconds=1)}
 PATIENT: dict[str, Any] = {"retries": 2, "retry_delay": timedelta(hours=1)}
 
