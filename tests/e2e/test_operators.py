@@ -210,7 +210,7 @@ def test_a_sensor_is_deferred_until_the_job_of_somebody_else_is_there_and_has_en
     assert runs.airflow.xcom(dag, run, "wait")["externalId"] == job["status"]["externalID"]
     assert not {"holder", "cancel"} & set(job["spec"])
     log = runs.log(dag, run, "wait")
-    assert f"There is no DurableJob default/{name} yet" in log
+    assert f"There is no DurableJob default/{name}" in log
     assert f"DurableJob default/{name}, attempt 1: Succeeded" in log
 
 
