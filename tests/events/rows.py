@@ -195,9 +195,14 @@ def _faults() -> Iterator[Row]:
         tries=2,
         fault="scheduler killed alone",
     )
+    # In a worker, each heartbeat that is not answered may cost a try: there are enough of them for any outage.
     away = partial(Row, "Airflow's API server is away", play=plays.shared_fault, programs=ONCE, fault="api-server away")
     yield away(required="the job lives, no retry burned", modes=DEFERRED, tries=1, peer=False)
-    yield away(required="the job lives; where Airflow kills the worker, a retry re-attaches", modes=POLLING)
+    yield away(
+        required="the job lives; where Airflow kills the worker, a retry re-attaches",
+        modes=POLLING,
+        variant="persistent",
+    )
 
 
 def _clears() -> Iterator[Row]:

@@ -25,6 +25,7 @@ PATIENT: dict[str, Any] = {"retries": 2, "retry_delay": timedelta(hours=1)}
 PLAIN: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = {
     "plain": (SOON, {}),
     "patient": (PATIENT, {}),
+    "persistent": (SOON | {"retries": 20}, {}),
     "no_retries": ({"retries": 0}, {}),
     "timed": (SOON | {"execution_timeout": TIMEOUT}, {}),
     "run_timed": (SOON, {"dagrun_timeout": RUN_TIMEOUT}),

@@ -126,7 +126,7 @@ class Airflow(Rest):
         engine.dispose()
         return int(changed)
 
-    def cli(self, *args: str, timeout: float = 120) -> str:
+    def cli(self, *args: str, timeout: float = 300) -> str:
         """Run `airflow ...` with this Airflow's configuration and return what it printed."""
         return _run(args, self.env, timeout)
 
