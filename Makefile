@@ -9,11 +9,11 @@ export UV_COMPILE_BYTECODE := 1
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint generate format explore crash crash-double faults seeded bad report bench clean
+.PHONY: help setup setup-node demo test lint generate format explore crash crash-double faults seeded bad events airflow-install-check report bench clean
 
 help: ## show this
 	@echo "durablejob: Airflow tasks whose external jobs survive anything"; echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-21s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## make the virtual environment with everything that tests and demo need
 
@@ -25,26 +25,32 @@ $(STAMP): pyproject.toml
 	@$(VENV)/bin/uv pip install --quiet --python $(RUN) --editable '.[controller,airflow,test]'
 	@touch $@
 
+setup-node: setup ## install the Debian packages that a real node needs (as root); without them its tests are skipped
+	@$(RUN) -m tests.testbed.node.packages
+
 demo: setup ## an Airflow DAG submits a real Spark job; worker and controller are killed; it runs once (KEEP=1: leave all running)
 	@$(RUN) -m tests.demo $(if $(KEEP),--keep)
 
 test: setup ## all tests, on a real API server, Spark, YARN and Airflow
-	@echo "== building what is not cached: the Kubernetes binary (minutes, the first time), Spark, Hadoop's jars"
-	@$(RUN) -m tests.testbed build kube spark yarn
+	@echo "== building what is not cached: the Kubernetes binary (minutes, the first time), Spark, Hadoop's jars, helm, promtool"
+	@$(RUN) -m tests.testbed build kube spark yarn helm promtool
 	@echo "== tests"
-	@$(RUN) -m pytest $(PYTEST)
+	@$(RUN) -m tests.lanes $(PYTEST)
 
-lint: setup ## ruff, mypy, the layers, generated files
+lint: setup ## ruff, mypy, the layers, generated files, the chart (builds helm, the first time)
 	@echo "== ruff";            $(RUN) -m ruff check --quiet .
 	@echo "== format";          $(RUN) -m ruff format --check --quiet .
-	@echo "== mypy";            $(RUN) -m mypy --no-error-summary && $(RUN) -m mypy --no-error-summary tests/testbed tests/demo tests/bench tests/e2e tests/crash tests/faults tests/seeded tests/bad tests/report.py
+	@echo "== mypy";            $(RUN) -m mypy --no-error-summary && $(RUN) -m mypy --no-error-summary tests/testbed tests/demo tests/bench tests/e2e tests/crash tests/faults tests/seeded tests/bad tests/events tests/report.py tests/lanes.py tests/airflow_install.py tests/node tests/chart charts/generate.py charts/durablejob/files/check.py
 	@echo "== layers";          $(VENV)/bin/lint-imports --no-logo
 	@echo "== generated files"; $(RUN) -m durablejob_api.crdgen --check
 	@$(RUN) controller/gate/build.py --check
+	@$(RUN) charts/generate.py --check
+	@echo "== chart";           $(RUN) -m tests.chart.lint
 
-generate: setup ## write the CRDs from the models, and the gate's classes from its source
+generate: setup ## write what is generated: the CRDs, the gate's classes, the chart's CRDs and README
 	@$(RUN) -m durablejob_api.crdgen
 	@$(RUN) controller/gate/build.py
+	@$(RUN) charts/generate.py
 
 format: setup ## format the code
 	@$(RUN) -m ruff format .
@@ -53,7 +59,7 @@ explore: setup ## explore every order of crashes and delays against the real dec
 	@$(RUN) -m tests.model.explore --full --json build/results/explore.json
 
 CHOSEN = --only "$(ONLY)" $(if $(CELLS),--cells $(CELLS)) $(if $(FRESH),--fresh)
-KEPT = --json build/results/$(1).json --logs build/$(1)-logs --book build/$(1)-cells.jsonl
+KEPT = --json build/results/$(1)$(addprefix -,$(ONLY)).json --logs build/$(1)-logs --book build/$(1)-cells.jsonl
 
 crash: setup ## stop the controller at each of its calls, in each story of a job; resumable (ONLY=text CELLS=number FRESH=1; half an hour)
 	@$(RUN) -m tests.testbed build kube spark
@@ -74,6 +80,14 @@ bad: setup ## create 10,000 bad resources beside good jobs: each gets a verdict,
 	@$(RUN) -m tests.testbed build kube
 	@$(RUN) -m tests.bad --json build/results/bad.json
 
+events: setup ## what happens to a task and its job on a real Airflow, event by event (ONLY=text; PEER=1: also beside SparkSubmitOperator, on one Spark Master)
+	@$(RUN) -m tests.testbed build kube
+	@$(if $(PEER),$(VENV)/bin/uv pip install --quiet --python $(RUN) --editable '.[controller,airflow,test,peer]')
+	@$(RUN) -m tests.events --json build/results/events.json $(if $(PEER),--peer) --only "$(ONLY)"
+
+airflow-install-check: setup ## install into a plain Airflow 3.3.2, in a fresh environment: no version that it had changes (minutes)
+	@$(RUN) -m tests.airflow_install --json build/results/airflow-install.json
+
 report: setup ## write the figures of build/results into docs/reliability.md
 	@$(RUN) -m tests.report
 
@@ -81,6 +95,8 @@ bench: setup ## latency, rate, CPU and memory, beside spark-submit (minutes)
 	@$(RUN) -m tests.testbed build kube spark yarn
 	@$(RUN) -m tests.bench --json build/results/bench.json
 	@$(RUN) -m tests.bench.yarn --json build/results/bench-yarn.json
+	@$(RUN) -m tests.bench.triggers --json build/results/bench-triggers.json
+	@$(RUN) -m tests.bench.drivers --json build/results/bench-drivers.json
 
 clean: ## remove what was built here (not the caches)
 	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache $(VENV)

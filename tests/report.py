@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.bench import yarn as bench
+from tests.bench import drivers, yarn
+from tests.bench.table import Row as Titled
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "build" / "results"
@@ -118,22 +119,28 @@ def seeded(found: Figures) -> str:
     return f"{caught} of {len(rows)} noticed. {_date(found)}.\n\n{table(('mistake', 'the test that notices it'), rows)}"
 
 
-def bench_yarn(found: Figures) -> str:
+def bench(titles: Sequence[Titled]) -> Callable[[Figures], str]:
     """Beside spark-submit in the same run."""
-    rows = [(title, f"{found[name]:,.1f} {unit}".strip()) for title, name, unit, _ in bench.ROWS]
-    about = found["about"]
-    said = f"{_date(about)}; load of the machine when it began: {about['load']:.1f}."
-    return f"{table(('what', 'measured'), rows)}\n\n{said}"
+
+    def words(found: Figures) -> str:
+        rows = [(title, f"{found[name]:,.1f} {unit}".strip()) for title, name, unit, _ in titles]
+        about = found["about"]
+        said = f"{_date(about)}; load of the machine when it began: {about['load']:.1f}."
+        return f"{table(('what', 'measured'), rows)}\n\n{said}"
+
+    return words
 
 
 PARTS: tuple[tuple[str, str, Callable[[Figures], str]], ...] = (
     ("explore", "Every order of events (`make explore`)", explore),
     ("crash", "Every crash point (`make crash`)", crash),
+    ("crash-SparkOnKubernetes", "The same with drivers' Pods (`make crash ONLY=SparkOnKubernetes`)", crash),
     ("crash-double", "Two crashes in one life (`make crash-double`)", crash),
     ("faults", "Everything around it (`make faults`)", faults),
     ("bad", "Bad resources (`make bad`)", bad),
     ("seeded", "The tests' own power (`make seeded`)", seeded),
-    ("bench-yarn", "What a submission to YARN costs (`make bench`)", bench_yarn),
+    ("bench-yarn", "What a submission to YARN costs (`make bench`)", bench(yarn.ROWS)),
+    ("bench-drivers", "What a submission of a driver's Pod costs (`make bench`)", bench(drivers.ROWS)),
 )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from durablejob_api.backend import ClusterJobBackend, JobBackend
 from durablejob_api.job import DurableJob
 from durablejob_controller import reasons
@@ -9,10 +11,13 @@ from durablejob_controller.backends.contract import Backend
 from durablejob_controller.errors import InvalidWork
 from durablejob_controller.kube import NAMESPACES, Kube
 from durablejob_controller.reasons import Why
+from durablejob_controller.views import NoSite
+
+log = logging.getLogger(__name__)
 
 
 class Admission:
-    """Type, namespace and work must fit."""
+    """Type and namespace must fit."""
 
     def __init__(self, kube: Kube) -> None:
         self._kube = kube
@@ -22,7 +27,7 @@ class Admission:
         """Labels of namespaces may have changed."""
         self._labels.clear()
 
-    async def refusal(self, resource: JobBackend, backend: Backend, job: DurableJob) -> Why | None:
+    async def refusal(self, resource: JobBackend, job: DurableJob) -> Why | None:
         """Why this job may not run there; None: it may. Raises ``KubernetesError`` when that cannot be known now."""
         ref = job.spec.backend_ref
         namespace = job.metadata.namespace or ""
@@ -31,10 +36,6 @@ class Admission:
             return reasons.backend_type_mismatch(ref.name, ref.type.value, actual.value)
         if not await self._admits(resource, namespace):
             return reasons.backend_not_allowed(ref.name, namespace)
-        try:
-            backend.validate(job)
-        except InvalidWork as error:
-            return Why(error.reason, f"spec.{error}")
         return None
 
     async def _admits(self, resource: JobBackend, namespace: str) -> bool:
@@ -49,3 +50,18 @@ class Admission:
         found = await self._kube.get(NAMESPACES, None, namespace)  # a refusal is for good: look again first
         self._labels[namespace] = found["metadata"].get("labels") or {}
         return wanted <= self._labels[namespace].items()
+
+
+def form_of(backend: Backend, job: DurableJob, key: str) -> str | NoSite:
+    """Hash of what would be submitted, or why this work may not run there.
+
+    An error in judging it is no verdict: nothing is submitted, and what has begun is looked after all the same.
+    """
+    try:
+        backend.validate(job)
+        return backend.body_hash(job, key)
+    except InvalidWork as error:
+        return NoSite(Why(error.reason, f"spec.{error}"), final=True)
+    except Exception as error:  # whatever its author has written: one bad job never stops the rest
+        log.exception("%s: unexpected error in judging its work", job.metadata.name)
+        return NoSite(reasons.not_judged(error), final=False)

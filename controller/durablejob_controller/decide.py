@@ -73,7 +73,6 @@ from durablejob_controller.claims import wishes_end
 from durablejob_controller.gated import (
     LOST_GRACE,
     MAX_UNSTARTED_CLAIMS,
-    QUEUED_GRACE,
     open_claim,
     stop_unstarted,
     winner,
@@ -81,7 +80,7 @@ from durablejob_controller.gated import (
 from durablejob_controller.reasons import Why
 from durablejob_controller.record import advanced, attempt_of, fresh_attempt, next_claim
 from durablejob_controller.restored import restored
-from durablejob_controller.steps import end, inform, state_of, unanswered, winner_id
+from durablejob_controller.steps import QUEUED_GRACE, end, inform, state_of, unanswered, winner_id
 from durablejob_controller.ungated import inert_object, reserved_id
 from durablejob_controller.views import (
     Decision,
@@ -176,6 +175,11 @@ def _before_start(job: DurableJob, current: Current, site: Site | NoSite, seen: 
     if wishes_end(job, current.number) or job.deleting:
         if isinstance(site, Site) and site.blocked is None and not _looked_for(site, seen) and seen.trouble is None:
             return _look_for(site)  # rule 4 once more: a rolled-back status must not call a running program Cancelled
+        inert = next((run for run in seen.runs if run.phase is Phase.INERT), None)
+        if inert is not None and not job.deleting and isinstance(site, Site) and _looked_for(site, seen):
+            # Set aside before a crash, or by another controller, for whom the wish stands, too. With a job that is
+            # being deleted it is garbage-collected; here it would take its share of a quota until then.
+            return Kill(inert.id)
         return end(job, current, Outcome.CANCELLED, reasons.CANCELLED_BEFORE_START, now)
     if isinstance(site, NoSite) and site.final:
         return end(job, current, Outcome.FAILED, site.why, now)
@@ -215,6 +219,9 @@ def _reserve(job: DurableJob, current: Current, site: Site, seen: Seen, now: dat
             return end(job, current, Outcome.FAILED, Why(seen.rejected.reason, seen.rejected.message), now)
         if seen.hold <= 0:
             return Reserve()
+        if seen.deferred is not None:
+            why = Why(seen.deferred.reason, seen.deferred.message)
+            return inform(job, current, State.PENDING, why, now, reachable=True, again=seen.hold, closely=True)
         if seen.doubt is None:
             return Wait(seen.hold)
         why = reasons.backend_unreachable(seen.doubt)

@@ -24,6 +24,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from durablejob_api import API_VERSION
 from durablejob_controller import metrics
 from durablejob_controller.backends.registry import Registry
+from durablejob_controller.certificate import Certificate
 from durablejob_controller.errors import KubernetesError, KubernetesUnavailable, NotFound, NotServed
 from durablejob_controller.events import EventRecorder
 from durablejob_controller.gate import Gate
@@ -298,11 +299,12 @@ class Engine:
     # --- listeners ------------------------------------------------------------------------------------
 
     def _tls(self) -> ssl.SSLContext | None:
-        if not self._settings.gate_tls_cert:
+        settings = self._settings
+        if not settings.gate_tls_cert or not settings.gate_tls_key:
             return None
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(self._settings.gate_tls_cert, self._settings.gate_tls_key)
-        return context
+        certificate = Certificate(settings.gate_tls_cert, settings.gate_tls_key)
+        self._spawn(certificate.run(), "certificate")
+        return certificate.context
 
     async def _serve(self, app: web.Application, address: str, tls: ssl.SSLContext | None) -> None:
         runner = web.AppRunner(app, access_log=None)

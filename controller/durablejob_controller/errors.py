@@ -10,6 +10,7 @@
     |   `-- InvalidBackend          this backend's own settings are wrong
     `-- KubernetesError             what the Kubernetes API client may raise
         +-- Conflict                the compare-and-swap lost: read again
+        |   `-- AlreadyExists       something has this name already
         +-- NotFound                the API server itself says that this object is not there
         +-- Refused                 422, 400, …: sending it again would be refused again
         +-- Forbidden               401, 403: also said while the API server starts, so it is tried again
@@ -20,6 +21,11 @@ An error is either handled where it is caught or raised on; it is logged in one 
 """
 
 from __future__ import annotations
+
+import re
+
+_RBAC = re.compile(r'User "[^"]*" cannot (\w+) resource "([^"]*)"')
+"""How k8s.io/apiserver's responsewriters.Forbidden words what the authorizer refused; admission never does."""
 
 
 class DurableJobError(Exception):
@@ -60,7 +66,11 @@ class KubernetesError(DurableJobError):
 
 
 class Conflict(KubernetesError):
-    """409: the object has changed since it was read."""
+    """409: the object has changed since it was read; of a creation: something that it depends on has (a quota)."""
+
+
+class AlreadyExists(Conflict):
+    """409 in the API server's own words for a name that is taken."""
 
 
 class NotFound(KubernetesError):
@@ -72,7 +82,15 @@ class Refused(KubernetesError):
 
 
 class Forbidden(KubernetesError):
-    """401 or 403: credentials or RBAC, which change without the object changing."""
+    """401 or 403: credentials, RBAC or admission, which change without the object changing."""
+
+    @property
+    def missing_right(self) -> str | None:
+        """The right that the controller's account lacks; None: admission refused (a policy, a quota)."""
+        if self.status == 401:
+            return "to be known: HTTP 401"
+        found = _RBAC.search(str(self))
+        return f"{found[1]} {found[2]}" if found else None
 
 
 class KubernetesUnavailable(KubernetesError):

@@ -12,6 +12,7 @@ from durablejob_controller.claims import wishes_end
 from durablejob_controller.reasons import Why
 from durablejob_controller.record import advanced, next_claim
 from durablejob_controller.steps import (
+    QUEUED_GRACE,
     REPORTED,
     active,
     end,
@@ -30,13 +31,11 @@ from durablejob_controller.views import Decision, LookUp, Record, Seen, Site, Su
 MAX_UNSTARTED_CLAIMS = 5
 LOST_GRACE = 60.0
 """Seconds for which a run that was healthy may be unknown before it counts as lost."""
-QUEUED_GRACE = 5.0
-"""Seconds of queueing after which it is worth a write to say what hinders the start."""
 MAX_CLAIMS = 50
 """Claims after which an attempt is given up, whose submissions all seemed to arrive: with the engine's growing pauses,
 twenty minutes."""
 STARTING_GRACE = 30.0
-"""The same where nothing is known to hinder it: a JVM takes its time, and each write costs something."""
+"""Seconds of queueing after which it is worth one although nothing is known to hinder it: a JVM takes its time."""
 
 
 def open_claim(

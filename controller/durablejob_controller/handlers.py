@@ -156,6 +156,8 @@ class Watch:
             await kopf.operator(
                 registry=registry(self._engine, self._configuration, loop),
                 settings=operator_settings(),
+                # Its own guess asks for the name of our user, who has none in a pod; nothing else asks for this one.
+                identity=self._settings.identity,  # type: ignore[arg-type]  # a str; kopf exports no name for it
                 standalone=True,
                 clusterwide=not self._settings.namespaces,
                 namespaces=self._settings.namespaces,

@@ -17,7 +17,7 @@ from durablejob_api.job import DurableJob
 from durablejob_api.names import attempt_key
 from durablejob_api.spec import BackendKind, BackendRef, BackendType, DurableJobSpec, PluginWork
 from durablejob_api.status import DurableJobStatus
-from durablejob_controller.backends.contract import Offer, Phase, Rejected, Sighting
+from durablejob_controller.backends.contract import Deferred, Offer, Phase, Rejected, Sighting
 from durablejob_controller.kube import Object, is_newer
 from durablejob_controller.poller import TROUBLE_AFTER
 
@@ -62,6 +62,7 @@ class Entry:
     """Since when the sighting has been the same."""
     offer: Offer | None = None
     rejected: Rejected | None = None
+    deferred: Deferred | None = None
     doubts: int = 0
     """Submissions in a row whose fate was unclear."""
     doubt: str | None = None
@@ -138,7 +139,7 @@ class Entry:
         """Another attempt has begun: what was learnt is about the one before."""
         self.forget_sighting()
         self.asked = self.not_before = 0.0
-        self.offer = self.rejected = self.doubt = self.trying_since = None
+        self.offer = self.rejected = self.deferred = self.doubt = self.trying_since = None
         self.doubts = 0
         self.failing.clear()
 

@@ -23,6 +23,7 @@ from durablejob_api import GROUP, VERSION
 from durablejob_controller import metrics
 from durablejob_controller.clock import Clock
 from durablejob_controller.errors import (
+    AlreadyExists,
     Conflict,
     Forbidden,
     KubernetesError,
@@ -202,6 +203,26 @@ class Kube:
         content_type: str = "application/json",
     ) -> Object:
         """One request, sent at most once; raises ``KubernetesError``. The other methods are made of it."""
+        response, answer = await self._send(method, path, params, body, content_type)
+        found = _answer(method, path, response, answer)
+        self.clock.told(response.headers.get("Date"))  # only of an answer that is an API server's
+        return found
+
+    async def text(self, path: str, *, params: Mapping[str, str]) -> str:
+        """GET of what is text (a pod's log); ``params`` must bound it. Raises ``KubernetesError``."""
+        response, answer = await self._send("GET", path, params)
+        if response.status_code >= 300:
+            _answer("GET", path, response, answer)
+        return answer.decode(errors="replace")
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None,
+        body: object = None,
+        content_type: str = "application/json",
+    ) -> tuple[httpx.Response, bytes]:
         headers = {"Accept": "application/json"}
         token = bearer(self._configuration)
         if token:
@@ -226,9 +247,7 @@ class Kube:
         finally:
             metrics.REST_REQUESTS.labels(code=code, method=method).inc()
             metrics.REST_SECONDS.labels(verb=method).observe(time.perf_counter() - began)
-        found = _answer(method, path, response, answer)
-        self.clock.told(response.headers.get("Date"))  # only of an answer that is an API server's
-        return found
+        return response, answer
 
 
 def _object(found: Object) -> Object:
@@ -258,14 +277,18 @@ def _answer(method: str, path: str, response: httpx.Response, answer: bytes) -> 
     message = str(body.get("message", "")) if isinstance(body, dict) else ""
     text = f"{method} {path}: {status} {message or response.reason_phrase}"
     if status == 409:
-        raise Conflict(text, status)
+        taken = isinstance(body, dict) and body.get("reason") == "AlreadyExists"
+        raise AlreadyExists(text, status) if taken else Conflict(text, status)
     if status == 404:
         # Only a Status about the object says that it is gone; "404 page not found" is said for a kind that is not
         # (yet) served, and by proxies that have lost the API server.
         gone = isinstance(body, dict) and body.get("kind") == "Status" and body.get("reason") == "NotFound"
         raise NotFound(text, status) if gone else NotServed(text, status)
     if status in (401, 403):
-        raise Forbidden(message or text, status)
+        refusal = Forbidden(message or text, status)
+        if refusal.missing_right is not None:
+            metrics.MISSING_RIGHTS.labels(method=method).inc()
+        raise refusal
     if status in (400, 405, 413, 415, 422):
         raise Refused(message or text, status)
     raise KubernetesUnavailable(text, status)

@@ -25,6 +25,10 @@ REST_SECONDS = Histogram(
     "rest_client_request_duration_seconds", "Duration of calls to the Kubernetes API", ["verb"], buckets=_FAST,
     registry=REGISTRY,
 )  # fmt: skip
+MISSING_RIGHTS = Counter(
+    "durablejob_missing_rights", "Calls to the Kubernetes API for which the account lacks the right", ["method"],
+    registry=REGISTRY,
+)  # fmt: skip
 WATCH_ENDS = Counter("durablejob_watch_ends", "Watches that ended, and were begun anew", registry=REGISTRY)
 BACKEND_SECONDS = Histogram(
     "durablejob_backend_request_duration_seconds", "Duration of calls to external systems", ["backend", "verb"],

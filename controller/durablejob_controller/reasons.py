@@ -22,6 +22,10 @@ SUBMITTING = Why("Submitting", "Reserved and recorded; the submission is on its 
 SUBMITTED = Why("Submitted", "The external system has accepted the job.")
 WAITING_FOR_GATE = Why("WaitingForStart", "The driver is up and asks the start gate for leave.")
 RUNNING = Why("Running", "The program is running.")
+NOT_STARTED = Why(
+    "NotStarted",
+    "There was a place for the program, and it had not begun there in time: it was given up.",
+)
 SUCCEEDED = Why("Succeeded", "The program ended successfully.")
 RETURNED = Why(
     "Succeeded",
@@ -135,6 +139,14 @@ def backend_replaced(name: str, cluster_id: str) -> Why:
         f"Backend {name} is not the one that the reservation was made with (another uid, type or clusterID): "
         f"nothing is asked or submitted there. If it is the same cluster, set its spec.clusterID to {cluster_id!r}; if "
         'that cluster is gone for good, delete this job with the annotation durablejob.io/release: "true".',
+    )
+
+
+def not_judged(error: Exception) -> Why:
+    return Why(
+        "NotJudged",
+        f"Whether the backend takes this work cannot be said (unexpected {type(error).__name__}, see the controller's "
+        "log). It is judged again when the job or its backend changes.",
     )
 
 

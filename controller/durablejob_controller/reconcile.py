@@ -16,7 +16,16 @@ from durablejob_api import FINALIZER
 from durablejob_api.job import DurableJob
 from durablejob_api.status import DurableJobStatus
 from durablejob_controller import metrics
-from durablejob_controller.backends.contract import Accepted, Answer, Backend, Rejected, Sighting, Submission, Unclear
+from durablejob_controller.backends.contract import (
+    Accepted,
+    Answer,
+    Backend,
+    Deferred,
+    Rejected,
+    Sighting,
+    Submission,
+    Unclear,
+)
 from durablejob_controller.credentials import Values, job_secrets
 from durablejob_controller.decide import decide
 from durablejob_controller.errors import (
@@ -169,6 +178,7 @@ class Reconciler:
             hold=max(0.0, entry.not_before - now),
             trouble=trouble if entry.sighting is None else None,
             doubt=entry.doubt,
+            deferred=entry.deferred,
             tries=entry.doubts,
             trying=now - entry.trying_since if entry.trying_since is not None else 0.0,
         )
@@ -331,6 +341,8 @@ class Reconciler:
 
     async def _secrets(self, entry: Entry) -> Values | Rejected:
         """Missing rights are believed at the fourth time only: an API server that starts up says so at first."""
+        if not self._backend(entry).traits.takes_secrets:
+            return {}
         try:
             return await job_secrets(self._kube, entry.job)
         except Forbidden as error:
@@ -346,6 +358,12 @@ class Reconciler:
         except BackendError as error:
             log.warning("%s: nothing is reserved: %s", entry.job.metadata.name, error, extra=fields(entry.job))
             entry.not_before, entry.doubt = time.monotonic() + backoff(entry.doubts), str(error)
+            entry.doubts += 1
+            entry.deferred = None
+            return
+        entry.deferred = answer if isinstance(answer, Deferred) else None
+        if isinstance(answer, Deferred):
+            entry.not_before, entry.doubt = time.monotonic() + backoff(entry.doubts), None
             entry.doubts += 1
             return
         entry.not_before, entry.doubt, entry.doubts = 0.0, None, 0

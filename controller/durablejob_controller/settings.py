@@ -43,6 +43,9 @@ class Settings:
     lease_duration: float = 15.0
     high_water_file: str | None = None
     """Where the greatest resourceVersion that was seen outlives the process; outside of what etcd's backup holds."""
+    admission_policy: str = ""
+    """ValidatingAdmissionPolicy, and its binding of the same name, without which backends of type Kubernetes are not
+    ready; none: it is not looked for."""
     log_level: str = "info"
     log_format: str = "json"
 
@@ -140,14 +143,16 @@ def _parser() -> argparse.ArgumentParser:
            default=default.request_timeout)  # fmt: skip
     option("--probe-interval", "seconds between two probes of a backend (default: %(default)s)", type=_seconds,
            default=default.probe_interval)  # fmt: skip
+    option("--relist-interval", "seconds between two lists of everything, which find what the watch has missed "
+           "(default: %(default)s)", type=_seconds, default=default.relist_interval)  # fmt: skip
     option("--sweep-interval", "seconds between two looks for what gone DurableJobs left (default: %(default)s)",
            type=_seconds, default=default.sweep_interval)  # fmt: skip
-    option("--relist-interval", "seconds between two full lists, for lost watch events (default: %(default)s)",
-           type=_seconds, default=default.relist_interval)  # fmt: skip
     option("--lease-duration", "seconds after which a silent leader is replaced (default: %(default)s)", type=_seconds,
            default=default.lease_duration)  # fmt: skip
     option("--high-water-file", "file that keeps the greatest resourceVersion seen, so that also a controller that was "
            "restarted notices a restore of etcd (default: kept in memory only)")  # fmt: skip
+    option("--admission-policy", "name of the ValidatingAdmissionPolicy, and of its binding, without which no backend "
+           "of type Kubernetes is ready (default: none is looked for, and they say so)", default="")  # fmt: skip
     option("--log-level", "debug, info, warning or error (default: %(default)s)",
            type=_one_of("debug", "info", "warning", "error"), default=default.log_level)  # fmt: skip
     option("--log-format", "json or text (default: %(default)s)", type=_one_of("json", "text"),

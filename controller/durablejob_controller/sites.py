@@ -13,7 +13,7 @@ from durablejob_api.backend import ClusterJobBackend, Guarantee, JobBackend
 from durablejob_api.job import DurableJob
 from durablejob_api.spec import BackendKind
 from durablejob_controller import metrics, reasons
-from durablejob_controller.admission import Admission
+from durablejob_controller.admission import Admission, form_of
 from durablejob_controller.backend_entry import Entry
 from durablejob_controller.backend_report import Findings, hold, is_deleting, is_held, kind_of, report
 from durablejob_controller.backends.bounded import Bounded
@@ -204,6 +204,7 @@ class Sites:
             timeout=self._settings.request_timeout,
             kubernetes=self._for_backends,
             namespace=resource.metadata.namespace,
+            admission_policy=self._settings.admission_policy,
         )
         backend = self._registry.plugin(resource.spec).make(resource.spec, surroundings)
         return Bounded(backend, PATIENCE * self._settings.request_timeout)
@@ -217,7 +218,19 @@ class Sites:
     # --- which one a job means -------------------------------------------------------------------------
 
     def entry(self, job: DurableJob) -> Entry | None:
-        return self._entries.get(address_of(job))
+        """The backend that the job names.
+
+        Of an attempt that has ended it is the one that has run it, as long as it is there: the next attempt may name
+        another, and begins only when nothing of the last one is held there any more.
+        """
+        named = self._entries.get(address_of(job))
+        current = job.current
+        if current is None or current.outcome is None or current.reservation is None:
+            return named
+        uid = current.reservation.backend_uid
+        if named is not None and named.uid == uid:
+            return named
+        return next((entry for entry in self._entries.values() if entry.uid == uid), named)
 
     async def _find(self, address: Address) -> Entry | None:
         """It is not known, perhaps as the watch is late: that it is missing is the end of a job."""
@@ -242,24 +255,27 @@ class Sites:
             return NoSite(reasons.backend_not_ready(ref.name, *problem), final=False)
         reserved = job.current is not None and job.current.reservation is not None
         try:
-            why = await self._admission.refusal(entry.resource, entry.backend, job)
+            why = await self._admission.refusal(entry.resource, job)
         except KubernetesError:
             if not reserved:
                 raise
             why = None  # what runs is looked at, closed and killed also while the API server is away
+        form = NoSite(why, final=True) if why else form_of(entry.backend, job, key)
         if reserved:
             # Admission was asked for before the reservation. What has begun is followed to its end; a changed
             # hash only says that nothing is to be submitted any more.
-            return self._site(entry, entry.backend, "" if why else entry.backend.body_hash(job, key))
-        if why is None:
+            return self._site(entry, entry.backend, form if isinstance(form, str) else "")
+        if isinstance(form, str):
             if self.leading and not is_held(entry.raw):
                 await self._hold(entry)
-            return self._site(entry, entry.backend, entry.backend.body_hash(job, key))
+            return self._site(entry, entry.backend, form)
+        if not form.final:
+            return form
         live = await self._kube.get(kind_of(entry.raw), entry.address[1] or None, ref.name)
         if is_newer(live, entry.raw):  # the watch is late: a refusal for good needs today's backend
             await self.put(live)
             return await self.site(known)
-        return NoSite(why, final=True)
+        return form
 
     @staticmethod
     def _site(entry: Entry, backend: Backend, body_hash: str) -> Site:

@@ -13,6 +13,9 @@ from durablejob_controller.reasons import Why
 from durablejob_controller.record import advanced, ended
 from durablejob_controller.views import Decision, Kill, LookUp, Record, Seen, Submit, Wait
 
+QUEUED_GRACE = 5.0
+"""Seconds of queueing after which it is worth a write to say what hinders the start."""
+
 AMBIGUITY_ENDS_AFTER = 900.0
 """Seconds after which an attempt is given up that was submitted again and again, and of which no run was ever seen."""
 AMBIGUITY_ENDS_AT = 10
@@ -112,8 +115,20 @@ def active(job: DurableJob, current: Current, run: Run, now: datetime) -> Decisi
     state = State.RUNNING if started else State.SUBMITTED
     if started and current.started_at is None:
         current = current.model_copy(update={"started_at": now})
-    why = reasons.RUNNING if started else with_detail(reasons.SUBMITTED, run.message)
-    return inform(job, current, state, why, now, run=run, reachable=True)
+    if started:
+        return inform(job, current, state, reasons.RUNNING, now, run=run, reachable=True)
+    if run.expires is not None and now >= run.expires:
+        given_up = with_detail(reasons.NOT_STARTED, run.message)
+        return put_down(job, current, run, Why(run.reason or given_up.reason, given_up.message), now)
+    why = with_detail(reasons.SUBMITTED, run.message)
+    patience = None
+    if run.reason is not None and current.reservation is not None:
+        patience = QUEUED_GRACE - (now - current.reservation.at).total_seconds()
+        if patience <= 0:
+            patience, why = None, Why(run.reason, run.message or why.message)
+    left = (run.expires - now).total_seconds() if run.expires is not None else None
+    again = min((each for each in (patience, left) if each is not None), default=None)
+    return inform(job, current, state, why, now, run=run, reachable=True, again=again)
 
 
 def judge(job: DurableJob, current: Current, run: Run, now: datetime) -> tuple[Outcome, Why]:

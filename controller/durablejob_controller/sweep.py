@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from durablejob_controller import metrics
 from durablejob_controller.backend_entry import Entry
@@ -20,6 +22,17 @@ from durablejob_controller.settings import Settings
 from durablejob_controller.sites import Sites
 
 log = logging.getLogger(__name__)
+
+
+@contextmanager
+def _going_on(what: str) -> Iterator[None]:
+    """Say what is wrong with this one: neither a backend's fault nor a leftover's ever stops the rest."""
+    try:
+        yield
+    except DurableJobError as error:
+        log.warning("%s was not swept: %s", what, error)
+    except Exception:
+        log.exception("%s: sweeping failed", what)
 
 
 class Sweeper:
@@ -41,27 +54,24 @@ class Sweeper:
     async def sweep(self) -> None:
         """Look once at each; one that gives no answer has its turn the next time."""
         for entry in self._sites.entries():
-            try:
+            with _going_on(f"backend {entry.address[2]}"):
                 await self._sweep(entry)
-            except DurableJobError as error:
-                log.warning("backend %s was not swept: %s", entry.address[2], error)
-            except Exception:  # one backend's fault never stops the rest
-                log.exception("backend %s: sweeping failed", entry.address[2])
 
     async def _sweep(self, entry: Entry) -> None:
         if entry.backend is None:
             return
         strays = 0
         for found in await entry.backend.leftovers():
-            if not await self._is_forgotten(found):
-                continue
             where = f"{found.external_id} in namespace {found.namespace}"
-            if found.runs:
-                strays += 1
-                log.warning("%s runs, and its DurableJob %s is no more: end it by hand", where, found.job)
-            else:
-                await entry.backend.discard(found)
-                log.info("%s was let go: its DurableJob %s is no more", where, found.job)
+            with _going_on(where):
+                if not await self._is_forgotten(found):
+                    continue
+                if found.runs:
+                    strays += 1
+                    log.warning("%s runs, and its DurableJob %s is no more: end it by hand", where, found.job)
+                else:
+                    await entry.backend.discard(found)
+                    log.info("%s was let go: its DurableJob %s is no more", where, found.job)
         kind, namespace, name = entry.address
         metrics.STRAYS.labels(kind, namespace, name).set(strays)
 

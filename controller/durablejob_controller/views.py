@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from durablejob_api.status import DurableJobStatus
-from durablejob_controller.backends.contract import Offer, Rejected, Run, Sighting, Traits
+from durablejob_controller.backends.contract import Deferred, Offer, Rejected, Run, Sighting, Traits
 from durablejob_controller.reasons import Why
 
 
@@ -59,6 +59,8 @@ class Seen:
     """What ``reserve`` has just set aside."""
     rejected: Rejected | None = None
     """The definite refusal that ``submit`` has just received."""
+    deferred: Deferred | None = None
+    """Why ``reserve`` was turned away for the time being."""
     hold: float = 0.0
     """Seconds to wait before reserving or submitting again (the engine's backoff)."""
     doubt: str | None = None

@@ -16,6 +16,7 @@ from durablejob_api.base import (
     Label,
     Line,
     ObjectMeta,
+    ObjectName,
     ReadModel,
     Rule,
     SecretRef,
@@ -143,17 +144,63 @@ class YarnBackend(ApiModel):
     spark: YarnSpark | None = Field(default=None, description="What Spark applications need; absent: none may run.")
 
 
+_PART = r"([a-z0-9.-]|\{name\}|\{namespace\})*"
+HostTemplate = Annotated[str, Field(max_length=253, pattern=rf"^{_PART}\{{name\}}{_PART}$")]
+"""A host name with ``{name}`` in it, and perhaps ``{namespace}``."""
+
+
+class SparkIngress(ApiModel):
+    """An Ingress for each driver's UI."""
+
+    host: HostTemplate = Field(
+        description="Host of a UI: {name} becomes the name of the driver's pod, {namespace} its namespace."
+    )
+    class_name: ObjectName | None = Field(default=None, description="Ingress class; absent: the cluster's default.")
+    annotations: Annotated[Mapping[str, Line], Field(max_length=32)] = Field(
+        default_factory=dict, description="Annotations of the Ingress."
+    )
+    tls_secret_name: ObjectName | None = Field(
+        default=None, description="Secret with the certificate, in the job's namespace; the UI is then told as https."
+    )
+
+
+class SparkUI(ApiModel):
+    """How a driver's UI is reached: by a Service, and perhaps an Ingress."""
+
+    ingress: SparkIngress | None = Field(default=None, description="Also an Ingress for each.")
+
+
 class KubernetesSpark(ApiModel):
     """Defaults of Spark applications on Kubernetes."""
 
     image: Uri | None = Field(default=None, description="Image with Spark.")
-    service_account_name: Label | None = Field(default=None, description="Service account of the drivers.")
+    image_pull_secrets: Annotated[tuple[ObjectName, ...], Field(max_length=8)] = Field(
+        default=(), description="Names of Secrets to pull it with, in the jobs' namespaces."
+    )
+    service_account_name: ObjectName | None = Field(default=None, description="Service account of the drivers.")
+    ui: SparkUI | None = Field(
+        default=None, description="Make a Service for each driver's UI, which becomes the tracking URL; absent: none."
+    )
 
 
 class KubernetesBackend(ApiModel):
     """This cluster, in the job's own namespace."""
 
-    spark: KubernetesSpark | None = Field(default=None, description="Defaults of Spark applications.")
+    rules: ClassVar[tuple[Rule, ...]] = cel.KUBERNETES
+
+    spark: KubernetesSpark | None = Field(
+        default=None, description="What Spark applications need; absent: none may run. Once given it stays."
+    )
+    start_deadline_seconds: Annotated[int, Field(ge=1, le=31_536_000)] = Field(
+        default=900,
+        description="Seconds that a pod may need to start once it is on a node, to pull its image for instance; then "
+        "its job is ended as Failed.",
+    )
+    failure_log_lines: Annotated[int, Field(ge=0, le=20)] = Field(
+        default=0,
+        description="Last lines of a failed program's log that are put into its job's message; 0: none. Whoever may "
+        "read DurableJobs may read them, also without a right to the pods' logs.",
+    )
 
 
 class PluginBackend(ApiModel):

@@ -86,6 +86,9 @@ Uri = Annotated[str, Field(min_length=1, max_length=2048)]
 Quantity = Annotated[str, Field(max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?[a-zA-Z]{0,2}$")]
 """An amount of memory as Spark writes it: ``512m``, ``2g``."""
 
+Cpu = Annotated[str, Field(max_length=16, pattern=r"^[0-9]+(\.[0-9]+)?m?$")]
+"""An amount of CPU as Kubernetes writes it: ``500m``, ``2``."""
+
 
 class SecretKeyRef(ApiModel):
     """One key of a Secret, by name: never a value."""

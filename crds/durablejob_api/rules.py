@@ -188,6 +188,18 @@ SPARK = (
     ),
 )
 
+POD_VOLUME = (
+    Rule(
+        rule="""
+            [has(self.persistentVolumeClaim), has(self.secret), has(self.configMap), has(self.emptyDir)]
+                .exists_one(given, given)
+        """,
+        message=(
+            "spec.spark.kubernetes: a volume takes exactly one of persistentVolumeClaim, secret, configMap, emptyDir"
+        ),
+    ),
+)
+
 ENV_VAR = (
     Rule(
         rule="has(self.value) != has(self.valueFrom)",
@@ -214,6 +226,14 @@ BACKEND = (
         rule="!has(self.fence) || self.fence.mode == 'Gate' || has(self.yarn)",
         message="spec.fence.mode: Staging is for yarn only; use Gate",
         field_path=".fence.mode",
+    ),
+)
+
+# Without it drivers are not looked for any more: those that run would be Lost.
+KUBERNETES = (
+    Rule(
+        rule="!has(oldSelf.spark) || has(self.spark)",
+        message="spec.kubernetes.spark: cannot be removed, drivers of this backend may run; create another backend",
     ),
 )
 

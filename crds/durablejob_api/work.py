@@ -8,7 +8,19 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field, model_validator
 
 from durablejob_api import rules as cel
-from durablejob_api.base import ApiModel, Line, ObjectName, Quantity, Rule, SecretKeyRef, Text, Uri, Word
+from durablejob_api.base import (
+    ApiModel,
+    Cpu,
+    Label,
+    Line,
+    ObjectName,
+    Quantity,
+    Rule,
+    SecretKeyRef,
+    Text,
+    Uri,
+    Word,
+)
 
 
 class EnvVarSource(ApiModel):
@@ -59,6 +71,58 @@ class SparkYarnSettings(ApiModel):
     tags: Annotated[tuple[Word, ...], Field(max_length=16)] = Field(default=(), description="Application tags.")
 
 
+class PodResources(ApiModel):
+    """Size of a pod, beside its cores and heap."""
+
+    cpu_request: Cpu | None = Field(default=None, description="CPU that is set aside; by default the cores.")
+    cpu_limit: Cpu | None = Field(default=None, description="CPU at most; by default without limit.")
+    memory_overhead: Quantity | None = Field(
+        default=None, description="Memory beside the heap, as Spark writes it; by default what Spark computes."
+    )
+
+
+class Toleration(ApiModel):
+    """A taint of nodes that does not keep the pod away."""
+
+    key: Word | None = Field(default=None, description="Key of the taint; absent: every key.")
+    operator: Annotated[str, Field(pattern="^(Exists|Equal)$", max_length=6)] = Field(
+        default="Equal", description="Exists, or Equal."
+    )
+    value: Word | None = Field(default=None, description="Value of the taint, with Equal.")
+    effect: Annotated[str, Field(pattern="^(NoSchedule|PreferNoSchedule|NoExecute)$", max_length=16)] | None = Field(
+        default=None, description="Effect of the taint; absent: every effect."
+    )
+    toleration_seconds: int | None = Field(
+        default=None, ge=0, le=31_536_000, description="With NoExecute: seconds for which it is tolerated."
+    )
+
+
+class PodVolume(ApiModel):
+    """A volume, and where it is mounted. Exactly one source."""
+
+    rules: ClassVar[tuple[Rule, ...]] = cel.POD_VOLUME
+    SOURCES: ClassVar[tuple[str, ...]] = ("persistent_volume_claim", "secret", "config_map", "empty_dir")
+
+    name: Label = Field(description="Name of the volume.")
+    mount_path: Annotated[str, Field(min_length=2, max_length=512, pattern="^/[^:]*$")] = Field(
+        description="Folder in the container."
+    )
+    read_only: bool = Field(default=False, description="Mount it read-only.")
+    persistent_volume_claim: ObjectName | None = Field(default=None, description="Name of a PersistentVolumeClaim.")
+    secret: ObjectName | None = Field(default=None, description="Name of a Secret.")
+    config_map: ObjectName | None = Field(default=None, description="Name of a ConfigMap.")
+    empty_dir: Annotated[str, Field(max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?([KMGTP]i?|k)?$")] | None = Field(
+        default=None, description="Size limit of an empty folder, as Kubernetes writes it: 10Gi."
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> PodVolume:
+        if len([1 for name in self.SOURCES if getattr(self, name) is not None]) != 1:
+            known = "persistentVolumeClaim, secret, configMap, emptyDir"
+            raise ValueError(f"volume {self.name}: give exactly one of {known}")
+        return self
+
+
 class PodSettings(ApiModel):
     """Settings of a driver's or executor's pod."""
 
@@ -70,15 +134,64 @@ class PodSettings(ApiModel):
         default_factory=dict, description="Labels that a node must have."
     )
     priority_class_name: ObjectName | None = Field(default=None, description="Priority class.")
+    resources: PodResources = Field(default=PodResources(), description="Its size, beside cores and heap.")
+
+
+class ExecutorPodSettings(PodSettings):
+    """Settings of the executors' pods."""
+
+    service_account_name: ObjectName | None = Field(
+        default=None, description="Service account; by default the namespace's. No token of it is mounted."
+    )
+    secret_env: Annotated[Mapping[str, SecretKeyRef], Field(max_length=64)] = Field(
+        default_factory=dict, description="Variables from Secrets, by name. Plain ones: spark.executorEnv.NAME in conf."
+    )
+
+
+UserID = Annotated[int, Field(ge=0, le=2_147_483_647)]
+
+
+class PodUser(ApiModel):
+    """As whom the programs run."""
+
+    run_as_user: UserID | None = Field(default=None, description="Number of the user; by default the image's.")
+    run_as_group: UserID | None = Field(default=None, description="Number of the group; by default the image's.")
+    fs_group: UserID | None = Field(default=None, description="Group that volumes belong to.")
+
+
+class DynamicAllocation(ApiModel):
+    """Executors by need. It begins with executor.instances of them, if these are given."""
+
+    min_executors: int = Field(default=0, ge=0, le=100_000, description="At least so many.")
+    max_executors: int = Field(ge=1, le=100_000, description="At most so many.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> DynamicAllocation:
+        if self.min_executors > self.max_executors:
+            raise ValueError("dynamicAllocation: minExecutors may not be greater than maxExecutors")
+        return self
 
 
 class SparkKubernetesSettings(ApiModel):
     """Read on Kubernetes only."""
 
     image: Uri | None = Field(default=None, description="Image with Spark; by default the backend's.")
-    service_account_name: ObjectName | None = Field(default=None, description="Service account of the driver.")
+    image_pull_secrets: Annotated[tuple[ObjectName, ...], Field(max_length=8)] = Field(
+        default=(), description="Names of Secrets to pull the image with; by default the backend's."
+    )
+    service_account_name: ObjectName | None = Field(
+        default=None, description="Service account of the driver, which makes the executors; by default the backend's."
+    )
+    security_context: PodUser = Field(default=PodUser(), description="As whom driver and executors run.")
+    tolerations: Annotated[tuple[Toleration, ...], Field(max_length=16)] = Field(
+        default=(), description="Taints of nodes that do not keep driver and executors away."
+    )
+    volumes: Annotated[tuple[PodVolume, ...], Field(max_length=16)] = Field(
+        default=(), description="Volumes of driver and executors, and where they are mounted."
+    )
+    dynamic_allocation: DynamicAllocation | None = Field(default=None, description="Executors by need.")
     driver: PodSettings = Field(default=PodSettings(), description="The driver's pod.")
-    executor: PodSettings = Field(default=PodSettings(), description="The executors' pods.")
+    executor: ExecutorPodSettings = Field(default=ExecutorPodSettings(), description="The executors' pods.")
 
 
 Uris = Annotated[tuple[Uri, ...], Field(max_length=64)]

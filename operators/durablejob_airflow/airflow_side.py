@@ -10,6 +10,7 @@ from typing import Any
 
 from airflow.sdk.exceptions import AirflowRuntimeError
 from airflow.sdk.execution_time.context import NEVER_EXPIRE
+from airflow.sdk.observability import stats
 
 from durablejob_airflow import wishes
 from durablejob_airflow.contract import Stale
@@ -47,6 +48,12 @@ def facts_of(context: Mapping[str, Any]) -> TryFacts:
         max_tries=int(ti.max_tries or 0),
         clear_number=int(getattr(run, "clear_number", 0) or 0),
     )
+
+
+def count(what: str, context: Mapping[str, Any]) -> None:
+    """One more in Airflow's metric ``durablejob.<what>``, with the DAG and the task as tags."""
+    ti = context["ti"]
+    stats.incr(f"durablejob.{what}", tags={"dag_id": ti.dag_id, "task_id": ti.task_id})
 
 
 def _archived(error: AirflowRuntimeError) -> bool:

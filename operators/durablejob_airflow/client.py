@@ -9,8 +9,10 @@ import kubernetes.client
 import urllib3.exceptions
 from kubernetes.client.exceptions import ApiException
 
-from durablejob_airflow.resource import PLURAL, REQUEST_TIMEOUT, Absent, Unavailable, raise_for
+from durablejob_airflow.resource import PLURAL, REQUEST_TIMEOUT, VERBS, Absent, Unavailable, raise_for
 from durablejob_api import GROUP, VERSION
+
+_PAGE = 500
 
 
 class JobsClient:
@@ -64,10 +66,43 @@ class JobsClient:
         what = f"write {self.namespace}/{name}"
         return self._call(what, "replace_namespaced_custom_object", *self._where(name), dict(body))
 
+    def all(self) -> list[dict[str, Any]]:
+        """All jobs of the namespace, as they were at one resource version.
+
+        :raises Unavailable, Refused:
+        """
+        found: list[dict[str, Any]] = []
+        token = ""
+        while True:
+            more = {"_continue": token} if token else {}
+            page = self._call("list DurableJobs", "list_namespaced_custom_object", *self._where(), limit=_PAGE, **more)
+            found += page.get("items") or []
+            token = (page.get("metadata") or {}).get("continue") or ""
+            if not token:
+                return found
+
     def count(self) -> int:
         """How many jobs a first page of one holds: 0 or 1. Shows that the kind is served and may be listed."""
         page = self._call("list DurableJobs", "list_namespaced_custom_object", *self._where(), limit=1)
         return len(page.get("items") or ())
+
+    def forbidden(self) -> list[str]:
+        """The verbs that Airflow needs on DurableJobs, and that this account does not have in this namespace.
+
+        By SelfSubjectAccessReview, which every authenticated account may ask for.
+        """
+        return [verb for verb in VERBS if not self._may(verb)]
+
+    def _may(self, verb: str) -> bool:
+        asked = {"namespace": self.namespace, "group": GROUP, "resource": PLURAL, "verb": verb}
+        body = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": asked},
+        }
+        where = ("authorization.k8s.io", "v1", "selfsubjectaccessreviews")
+        answer = self._call(f"ask for the right to {verb}", "create_cluster_custom_object", *where, body)
+        return bool((answer.get("status") or {}).get("allowed"))
 
     def backend(self, kind: str, name: str) -> dict[str, Any] | None:
         """A JobBackend of the namespace, or a ClusterJobBackend; None if there is none."""

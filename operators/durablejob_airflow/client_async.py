@@ -24,8 +24,10 @@ _LINE_LIMIT = 8 * 1024 * 1024
 class AsyncJobsClient:
     """DurableJobs of one namespace, for triggers."""
 
-    def __init__(self, api: kube.ApiClient, namespace: str) -> None:
+    def __init__(self, api: kube.ApiClient, namespace: str, deployment: str) -> None:
         self.namespace = namespace
+        self.deployment = deployment
+        """Name of this Airflow, by the connection."""
         self._custom = kube.CustomObjectsApi(api)
 
     async def _call(self, what: str, method: str, *args: Any, **kwargs: Any) -> Any:

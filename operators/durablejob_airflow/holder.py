@@ -30,6 +30,25 @@ _DISBELIEF = {401: 3, 403: 3, 404: 7}
 """HTTP status -> how often it is not believed: for 3.5 s, and for a minute (``Backoff``)."""
 
 
+def believed(call: Callable[[], T], pause: Callable[[float], None], log: Log) -> T:
+    """The call's result; missing rights and a missing kind are believed only when they last.
+
+    An API server that starts up, and a proxy whose API server is away, say so at first.
+
+    :raises Refused: they last, or it is something else that is refused
+    """
+    backoff = Backoff()
+    while True:
+        try:
+            return call()
+        except Refused as error:
+            if isinstance(error, Absent) or backoff.count >= _DISBELIEF.get(error.status, 0):
+                raise
+            seconds = backoff.next()
+            log.warning("Kubernetes refuses, next try in %.1f s (%s)", seconds, error)
+            pause(seconds)
+
+
 @dataclass
 class JobHolder:
     """This try, its job, and everything needed to bring the two together."""
@@ -40,39 +59,46 @@ class JobHolder:
     store: Store
     log: Log
     work: Callable[[], Mapping[str, Any]]
-    """Today's work, to compare with what runs."""
+    """Today's work, to compare with what runs; whatever it raises, what runs is held."""
     spec: Callable[[], dict[str, Any]]
     """Today's whole spec, checked; asked for only where it is submitted."""
     pause: Callable[[float], None]
     """Sleeps; raises if the process is to stop."""
+    is_skip: Callable[[JobView], bool] = lambda job: False
+    """Whether an end makes the task skipped: then a retry starts no next attempt."""
     policy: Policy = field(default_factory=Policy)
     labels: Mapping[str, str] = field(default_factory=dict)
     told: JobView | None = None
+    brought: Verb | None = None
+    """How this try came to hold its attempt: CREATE, TAKE_OVER or RAISE; None if it did already."""
     _record: Record | None = None
     _why: str = ""
 
-    def patiently(self, call: Callable[[], T]) -> T:
+    def patiently(self, call: Callable[[], T], holding: bool = False) -> T:
         """The call's result, however long the API server is away: an outage burns no retry.
 
-        Missing rights and a missing kind are believed only when they last: an API server that starts up, and a proxy
-        whose API server is away, say so at first.
+        :param holding: this try holds its job, so missing rights are waited for as well: the job goes on without them,
+            and would be cancelled after the task's end
         """
         backoff = Backoff()
         while True:
             try:
-                return call()
-            except (Unavailable, Refused) as error:
-                if isinstance(error, Absent):
-                    raise
-                if isinstance(error, Refused) and backoff.count >= _DISBELIEF.get(error.status, 0):
-                    raise
+                return believed(call, self.pause, self.log)
+            except Unavailable as error:
                 seconds = backoff.next()
                 self.log.warning("Kubernetes does not answer, next try in %.1f s (%s)", seconds, error)
-                self.pause(seconds)
+            except Refused as error:
+                if not holding or error.status not in _DISBELIEF:
+                    raise
+                seconds = backoff.next()
+                self.log.warning(
+                    "Kubernetes refuses to %s%s. The job goes on; next try in %.1f s", error, error.hint, seconds
+                )
+            self.pause(seconds)
 
-    def look(self) -> tuple[dict[str, Any] | None, JobView | None]:
+    def look(self, holding: bool = False) -> tuple[dict[str, Any] | None, JobView | None]:
         """The job as it is now, raw and as a view."""
-        raw = self.patiently(lambda: self.jobs.get(self.identity.name))
+        raw = self.patiently(lambda: self.jobs.get(self.identity.name), holding)
         return raw, view_of(raw) if raw else None
 
     def tell(self, job: JobView) -> None:
@@ -93,7 +119,8 @@ class JobHolder:
             raw, job = self.look()
             if job and self._not_yet_ours_to_judge(job):
                 continue
-            decision = decide(found, job, self.facts, self.policy.on_lost, self.policy.durable)
+            skips = job is not None and self.is_skip(job)
+            decision = decide(found, job, self.facts, self.policy.on_lost, self.policy.durable, skips)
             if decision.verb is not Verb.STALE and not proven:
                 # A nonce that is absent means a new run, or that our own id is archived: only a write tells.
                 self._record, proven = found or Record(nonce=secrets.token_hex(16)), True
@@ -124,6 +151,8 @@ class JobHolder:
         if decision.why != self._why:
             self._why = decision.why
             self.log.info("DurableJob %s: %s. Now: %s", self.identity.name, decision.why, decision.verb.value)
+        if decision.verb in (Verb.CREATE, Verb.TAKE_OVER, Verb.RAISE):
+            self.brought = decision.verb
         if decision.verb is Verb.CREATE:
             self._create()
         elif raw is None or job is None:
@@ -137,7 +166,8 @@ class JobHolder:
         elif decision.verb is Verb.RAISE:
             self._raise(raw, job, decision)
         elif decision.verb is Verb.TAKE_OVER:
-            self._compare(raw)
+            if job.ended is None:  # else there is nothing to stop: its end counts
+                self._compare(raw)
             self._swap(raw, holder=self._as_holder(job))
         elif decision.verb is Verb.CANCEL:
             cause = {"attempt": job.attempt, "holderID": self.facts.id, "cause": "Cleared"}
@@ -198,8 +228,10 @@ class JobHolder:
         """Adopting a job whose work is not today's is said, or refused where the author wants that."""
         try:
             changed = differences(raw["spec"], self.work())
-        except ValueError as error:
-            changed = [f"today's arguments are not valid: {error}"]
+        except Exception as error:  # the author's own code, too: it is no reason to leave a job that runs
+            if self.policy.fail_on_changed_work:
+                raise
+            changed = [f"today's arguments cannot be made: {type(error).__name__}: {error}"]
         if not changed:
             return
         text = "The task's work has changed since the job was submitted: " + "; ".join(changed)
@@ -241,7 +273,7 @@ class JobHolder:
         :raises CannotRun: it was deleted
         :raises Stale: another try holds it
         """
-        _, job = self.look()
+        _, job = self.look(holding=True)
         if job is None:
             raise CannotRun(
                 f"DurableJob {self.jobs.namespace}/{self.identity.name} was deleted while the task waited for it. "
@@ -262,7 +294,7 @@ class JobHolder:
         return job
 
     def take_result(self, job: JobView) -> dict[str, Any]:
-        """Record and acknowledge the result of a succeeded attempt; its time to live starts here.
+        """Record and acknowledge the result of a succeeded attempt: its job need not be kept for longer any more.
 
         Neither can make a success of the job a failure of the task.
         """

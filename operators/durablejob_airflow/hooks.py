@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundExceptio
 from durablejob_airflow import CONN_TYPE, DEFAULT_CONN_ID
 from durablejob_airflow.client import JobsClient
 from durablejob_airflow.payload import BackendChoice, WrongArguments, backend_choice, type_of_backend
-from durablejob_airflow.resource import Refused, ResourceError
+from durablejob_airflow.resource import VERBS, Refused, ResourceError
 
 
 class DurableJobHook(KubernetesHook):
@@ -24,6 +24,7 @@ class DurableJobHook(KubernetesHook):
       Airflows with the same id in one namespace would take each other's jobs for their own.
     - ``namespace``: namespace of the jobs, ``default`` if unset.
     - ``backend``: where jobs run that name no backend, as ``[Kind/]name[:Type]``.
+    - ``spark_home``: where Spark lies in the cluster, as a URI: what ``${SPARK_HOME}`` in the names of files means.
     - ``resource_url``: page of a job in a dashboard, with ``{namespace}`` and ``{name}`` in it.
 
     :param durablejob_conn_id: the connection's id
@@ -73,6 +74,11 @@ class DurableJobHook(KubernetesHook):
         """Namespace of the jobs."""
         return str(self._field("namespace") or self.DEFAULT_NAMESPACE)
 
+    @property
+    def spark_home(self) -> str | None:
+        """Where Spark lies in the cluster, as a URI; None if the connection does not say."""
+        return self._field("spark_home") or None
+
     def jobs(self, namespace: str | None = None) -> JobsClient:
         """The jobs of a namespace, by default the connection's."""
         return JobsClient(self.api_client, namespace or self.namespace)
@@ -102,32 +108,41 @@ class DurableJobHook(KubernetesHook):
             found = jobs.backend(kind, choice.name)
             if found is not None:
                 return {"kind": kind, "name": choice.name, "type": choice.type or type_of_backend(found)}
+        other = "" if choice.kind else f", or give kind and type: 'ClusterJobBackend/{choice.name}:SparkStandalone'"
         raise WrongArguments(
             f"backend: there is no {choice.kind or 'JobBackend or ClusterJobBackend'} {choice.name!r} for namespace "
-            f"{jobs.namespace!r}; create it, or give kind and type: 'ClusterJobBackend/{choice.name}:SparkStandalone'"
+            f"{jobs.namespace!r}; create it{other}"
         )
 
     def test_connection(self) -> tuple[bool, str]:
-        """Deployment id set, the kind DurableJob served, its jobs readable, the default backend Ready."""
+        """Deployment id set, the account's rights, the kind DurableJob served, the default backend Ready.
+
+        The account is that of the process that asks: of Airflow's API server, where a person presses the button.
+        """
         try:
             deployment = self.deployment_id
             jobs = self.jobs()
-            jobs.get("durablejob-connection-test")
+            self._check_rights(jobs)
             self._check_served(jobs)
             backend = self._field("backend")
             note = self._check_backend(jobs, backend_choice(backend)) if backend else "no default backend"
-        except Refused as error:
-            hint = (
-                " (Airflow's account needs get, list, watch, create and update on durablejobs)"
-                if error.status == 403
-                else ""
-            )
-            return False, f"{error}{hint}"
         except (ResourceError, WrongArguments, AirflowFailException) as error:
             return False, str(error)
         except Exception as error:
             return False, f"{type(error).__name__}: {error}"
-        return True, f"Deployment {deployment!r}, namespace {jobs.namespace!r}: DurableJobs can be read; {note}"
+        return (
+            True,
+            f"Deployment {deployment!r}, namespace {jobs.namespace!r}: DurableJobs can be read and written; {note}",
+        )
+
+    @staticmethod
+    def _check_rights(jobs: JobsClient) -> None:
+        lacking = jobs.forbidden()
+        if lacking:
+            raise WrongArguments(
+                f"Airflow's account may not {', '.join(lacking)} durablejobs in namespace {jobs.namespace!r}: it needs "
+                f"{', '.join(VERBS)}"
+            )
 
     @staticmethod
     def _check_served(jobs: JobsClient) -> None:
@@ -168,6 +183,10 @@ class AsyncDurableJobHook(AsyncKubernetesHook):
             return value
         extras = await self.get_conn_extras()
         return not (extras.get("kube_config_path") or extras.get("kube_config")) or value
+
+    async def deployment_id(self) -> str:
+        """Name of this Airflow; empty where the connection has none (which no worker accepts)."""
+        return str(await self._get_field("deployment_id") or "")
 
     async def _load_config(self) -> None:
         await super()._load_config()  # type: ignore[no-untyped-call]

@@ -168,12 +168,19 @@ def _next_attempt(job: JobView, why: str, on_lost: OnLost) -> Decision:
 
 
 def decide(
-    record: Record | None, job: JobView | None, facts: TryFacts, on_lost: OnLost = "fail", durable: bool = True
+    record: Record | None,
+    job: JobView | None,
+    facts: TryFacts,
+    on_lost: OnLost = "fail",
+    durable: bool = True,
+    skips: bool = False,
 ) -> Decision:
     """What a try does on entering ``execute``. Total: every combination has a verdict.
 
     ``record`` is what the store held **before** this try; None only if a write to the store has proven
     since that this try is live (a read under an archived id finds nothing, too).
+
+    :param skips: the job's end makes the task skipped, so that it is no failure to be tried again
     """
     if job is None:
         return _without_job(record, facts)
@@ -194,6 +201,8 @@ def decide(
         return _next_attempt(job, why, on_lost)
     if job.ended == "Succeeded":
         return Decision(Verb.TAKE_OVER, f"{why}; attempt {job.attempt} has succeeded, nothing is submitted")
+    if skips:
+        return Decision(Verb.TAKE_OVER, f"{why}; attempt {job.attempt} has ended as skipped, nothing is submitted")
     if job.ended == "Cancelled" and job.cancelled_for == "User":
         return Decision(Verb.ENDED_BY_USER, f"attempt {job.attempt} was cancelled by a person")
     return _next_attempt(job, why, on_lost)

@@ -18,6 +18,8 @@ from durablejob_api.spec import WORK_FIELDS, BackendKind, BackendType, DurableJo
 OPERATORS_OWN = ("attempt", "acceptLost", "holder", "cancel", "suspend")
 """Fields of the spec that the operator writes by itself."""
 _WORK_NAMES = tuple(kubernetes_case(name) for name in WORK_FIELDS)
+_LINEAGE = re.compile(r"spark\.openlineage\.(parent|rootParent)(Run|Job)")
+"""Names the try that submitted: another one for each, and no part of the work."""
 _SENSITIVE = re.compile(r"(?i)secret|passw|token|credential|access[._-]?key|private")
 
 
@@ -196,6 +198,9 @@ def work_of(spec: Mapping[str, Any]) -> dict[str, Any]:
         whole = DurableJobSpec.model_validate(work | backend).to_api()
     except ValidationError:  # written by a newer version: compare it as it is
         return work
+    if "spark" in whole:
+        conf = whole["spark"]["conf"]
+        whole["spark"]["conf"] = {key: value for key, value in conf.items() if not _LINEAGE.match(key)}
     return {key: whole[key] for key in _WORK_NAMES if key in whole}
 
 

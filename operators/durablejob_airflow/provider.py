@@ -14,10 +14,14 @@ def _field(label: str, description: str, **schema: Any) -> dict[str, Any]:
 _CONN_FIELDS = {
     "deployment_id": _field(
         "Deployment id",
-        "Name of this Airflow; required, and different for each Airflow that shares a namespace.",
+        "Name of this Airflow; required. Give a copy of it (staging, a laptop) another one: two Airflows with the same "
+        "id in a namespace end each other's jobs within minutes.",
     ),
     "namespace": _field("Namespace", "Kubernetes namespace of the DurableJobs; by default 'default'."),
     "backend": _field("Default backend", "Where jobs run that name no backend: [Kind/]name[:Type]."),
+    "spark_home": _field(
+        "Spark home", "Where Spark lies in the cluster, as a URI: what ${SPARK_HOME} means in the names of files."
+    ),
     "resource_url": _field(
         "Resource URL", "Page of a DurableJob in your dashboard, with {namespace} and {name} in it."
     ),
@@ -42,13 +46,23 @@ def get_provider_info() -> dict[str, Any]:
                 "integration-name": "DurableJob",
                 "python-modules": [
                     "durablejob_airflow.operators.base",
+                    "durablejob_airflow.operators.kubernetes",
                     "durablejob_airflow.operators.spark",
                     "durablejob_airflow.operators.yarn",
                 ],
             }
         ],
+        "sensors": [{"integration-name": "DurableJob", "python-modules": ["durablejob_airflow.sensors"]}],
+        "task-decorators": [
+            {"name": "durable_spark", "class-name": "durablejob_airflow.decorators.durable_spark_task"},
+            {
+                "name": "durable_kubernetes_job",
+                "class-name": "durablejob_airflow.decorators.durable_kubernetes_job_task",
+            },
+        ],
         "hooks": [{"integration-name": "DurableJob", "python-modules": ["durablejob_airflow.hooks"]}],
         "triggers": [{"integration-name": "DurableJob", "python-modules": ["durablejob_airflow.triggers"]}],
+        "cli": ["durablejob_airflow.cli.commands"],
         "extra-links": ["durablejob_airflow.links.ExternalJobLink", "durablejob_airflow.links.ResourceLink"],
         "connection-types": [
             {
@@ -62,6 +76,7 @@ def get_provider_info() -> dict[str, Any]:
                         "deployment_id": "airflow-prod",
                         "namespace": "data",
                         "backend": "ClusterJobBackend/spark-prod:SparkStandalone",
+                        "spark_home": "local:///opt/spark",
                     },
                 },
             }

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 PLURAL = "durablejobs"
+VERBS = ("get", "list", "watch", "create", "update")
+"""What workers and triggerer do with DurableJobs."""
 REQUEST_TIMEOUT = 10.0
 """Seconds that one request may take."""
 
@@ -47,7 +49,7 @@ class Refused(ResourceError):
         """What to do about it, as a further sentence."""
         return {
             401: ". Check the connection's credentials",
-            403: ". Airflow's account needs get, list, watch, create and update on durablejobs",
+            403: f". Airflow's account needs {', '.join(VERBS)} on durablejobs",
             404: ". Is the namespace right, and is durablejob (its CRDs) installed in this cluster?",
         }.get(self.status, "")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from durablejob_airflow.view import ConditionView, JobView
 
 _TROUBLES = ("Accepted", "BackendReachable")
-"""Conditions whose being False explains why a job does not move."""
+"""Conditions whose being False explains why a job does not move. (The others say no more than the state.)"""
 
 
 def troubles(job: JobView) -> list[ConditionView]:
@@ -19,7 +19,7 @@ def _because(reason: str | None, message: str | None) -> str:
 
 
 def headline(job: JobView) -> str:
-    """State, reason and message of the wished-for attempt in one line."""
+    """State, reason and message of the wished-for attempt in one line; below it the end of the program's log."""
     subject = f"DurableJob {job.namespace}/{job.name}, attempt {job.attempt}"
     trouble = next(iter(troubles(job)), None)
     if not job.taken_up:
@@ -30,7 +30,8 @@ def headline(job: JobView) -> str:
     if not reason and trouble and not job.outcome:
         reason, message = trouble.reason, trouble.message
     code = f" [exit code {job.exit_code}]" if job.exit_code is not None else ""
-    return f"{subject}: {job.outcome or job.state}{_because(reason, message)}{code}"
+    first, newline, tail = (message or "").partition("\n")  # the end of the program's log, where the backend tells it
+    return f"{subject}: {job.outcome or job.state}{_because(reason, first)}{code}{newline}{tail}"
 
 
 def tell(before: JobView | None, now: JobView) -> list[str]:
@@ -41,7 +42,7 @@ def tell(before: JobView | None, now: JobView) -> list[str]:
     fresh = before is None or before.attempt != now.attempt
     lines = []
     if fresh or before is None or headline(before) != headline(now):
-        lines.append(headline(now))
+        lines += headline(now).splitlines()
     if not now.taken_up:
         return lines
     old = None if fresh or before is None or not before.taken_up else before
@@ -53,9 +54,21 @@ def tell(before: JobView | None, now: JobView) -> list[str]:
         lines.append(f"Tracking URL: {now.tracking_url}")
     if now.progress and not now.outcome and (old is None or old.progress != now.progress):
         lines.append(f"Progress: {now.progress}")
-    for trouble in troubles(now)[1:] if not now.outcome else ():
-        if old is None or trouble not in troubles(old):
-            lines.append(f"{trouble.type} is False ({trouble.reason}): {trouble.message}")
+    return lines if now.outcome else lines + _changes(old, now)
+
+
+def _changes(old: JobView | None, now: JobView) -> list[str]:
+    """What hinders the job since ``old``, where the headline does not say it, and what does no longer."""
+    before = {condition.type: condition for condition in old.conditions} if old else {}
+    lines = []
+    for kind in _TROUBLES:
+        was, found = before.get(kind), next((c for c in now.conditions if c.type == kind), None)
+        if found is None or found == was:
+            continue
+        if found.status == "False" and not (found.message and found.message in headline(now)):
+            lines.append(f"{kind} is False{_because(found.reason, found.message)}")
+        elif found.status == "True" and was is not None and was.status == "False":
+            lines.append(f"{kind} is True again")
     return lines
 
 

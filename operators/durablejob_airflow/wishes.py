@@ -82,6 +82,22 @@ def of_trigger(seen: SeenState) -> Verdict:
     return Verdict(Act.CANCEL, _FINAL[seen.state]) if seen.state in _FINAL else KEEP
 
 
+def of_observer(seen: SeenState, waited_for: bool) -> Verdict:
+    """What an observer makes of a task whose job is active; it acts only on what it has seen several times.
+
+    No state means a clear only while the task's own trigger waits for the job: a worker that is lost with its scheduler
+    leaves none either. A mapped index that is ``removed`` may be restored; that it stays so is for the observer to see.
+    ``upstream_failed`` is no state of a task that runs: the job is of a try before, and no try follows without a clear.
+
+    :param waited_for: a trigger of this process waits for the job on behalf of its holder: the task was deferred
+    """
+    if seen.known and seen.exists and seen.state is None and waited_for:
+        return Verdict(Act.CANCEL, "Cleared")
+    if seen.known and seen.state in ("removed", "upstream_failed"):
+        return Verdict(Act.CANCEL, "Skipped")
+    return of_trigger(seen)
+
+
 def pick(states: object, run_id: str, task_id: str, map_index: int) -> SeenState:
     """The one task instance in the answer of ``get_task_states``: ``{run: {task or task_index: state}}``."""
     if not isinstance(states, dict):

@@ -60,6 +60,12 @@ def claim(**fields: Any) -> Json:
     return {"current": {"claim": fields}}
 
 
+def volume(**source: str) -> Json:
+    """Spark's work, with a volume."""
+    settings = {"volumes": [{"name": "a", "mountPath": "/a", **source}]}
+    return {"spark": {**JAR, "mainClass": "a.B", "kubernetes": settings}}
+
+
 JAR = {"mainApplicationFile": "local:///a.jar"}
 SECRET = {"secretKeyRef": {"name": "s", "key": "k"}}
 
@@ -156,6 +162,11 @@ SPEC_CASES = (
         "spec.spark.mainClass: leave it out for a Python application",
         good=Create({"spark": {"mainApplicationFile": "s3a://b/c.py?version=1.jar"}}),
         bad=Create({"spark": {"mainClass": "a.B"}}),
+    ),
+    Case(
+        "spec.spark.kubernetes: a volume takes exactly one of persistentVolumeClaim, secret, configMap, emptyDir",
+        good=Create(volume(emptyDir="1Gi")),
+        bad=Create(volume(emptyDir="1Gi", secret="a")),
     ),
     Case(
         "spec.spark.env: give exactly one of value and valueFrom",

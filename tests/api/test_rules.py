@@ -27,7 +27,9 @@ STAGING = {"dir": "hdfs://nn/staging", "webhdfs": {"nameNodes": ["http://nn:9870
 YARN: Json = {"yarn": {"resourceManagers": ["http://rm1:8088"], "user": "etl", "staging": STAGING}}
 YARN_SPARK = {"version": "4.3.0", "archive": "hdfs://nn/spark.zip"}
 FAKE = {"plugin": {"name": "fake"}}
+STAYS = "spec.kubernetes.spark: cannot be removed, drivers of this backend may run; create another backend"
 BACKEND_CASES = {
+    STAYS: ({"kubernetes": {"spark": {"image": "a"}}}, {"kubernetes": {"spark": None}}),
     "spec: give exactly one of sparkStandalone, yarn, kubernetes, plugin": (FAKE, FAKE | YARN),
     "spec: a backend's type never changes; create another backend": (STANDALONE, {"sparkStandalone": None} | FAKE),
     "spec.fence.mode: Staging is for yarn only; use Gate": (
@@ -39,8 +41,11 @@ BACKEND_CASES = {
         {"yarn": YARN["yarn"] | {"spark": YARN_SPARK | {"jars": "local:///opt/spark/jars"}}},
     ),
 }
-"""Rule -> a spec that is accepted and one that is not; the second rule's are changes of a standalone backend."""
-CHANGES = "spec: a backend's type never changes; create another backend"
+"""Rule -> a spec that is accepted and one that is not; of the rules in ``CHANGED`` they are changes of that backend."""
+CHANGED = {
+    "spec: a backend's type never changes; create another backend": STANDALONE,
+    STAYS: {"kubernetes": {"spark": {}}},
+}
 
 
 def rules_in(node: Any) -> Iterator[str]:
@@ -80,10 +85,10 @@ def test_a_rule_lets_the_right_write_through_and_refuses_the_wrong_one(
 @pytest.mark.parametrize("rule", BACKEND_CASES)
 def test_a_backends_rule_lets_the_right_write_through_and_refuses_the_wrong_one(api: Api, kind: str, rule: str) -> None:
     good, bad = BACKEND_CASES[rule]
-    if rule == CHANGES:
-        api.create(kind, f"{api.namespace}-changes", STANDALONE, keep=True)
-    write = api.patch if rule == CHANGES else api.create
-    name = f"{api.namespace}-changes" if rule == CHANGES else f"{api.namespace}-new"
+    write, name = api.create, f"{api.namespace}-new"
+    if rule in CHANGED:
+        write, name = api.patch, f"{api.namespace}-changes-{list(CHANGED).index(rule)}"
+        api.create(kind, name, CHANGED[rule], keep=True)
     write(kind, name, good)
     with pytest.raises(Refused) as refused:
         write(kind, name, bad)

@@ -1,6 +1,7 @@
 """What the law needs to know of a backend to hold it to its word: a stand-in with a ledger of what truly started.
 
-A new backend adds a ``Law`` to ``LAWS``; without one, ``test_law`` fails.
+A new backend adds a ``Law`` to ``LAWS``; without one, ``test_law`` fails. One that makes different things of different
+work has a law for each, with a word of its own after a slash.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from durablejob_api.status import Current, Reservation
 from durablejob_controller.backends.contract import Backend, Leftover, Offer, Submission
 from durablejob_controller.backends.fake import plugin as fake
 from durablejob_controller.backends.fake import world
-from durablejob_controller.backends.kubernetes_job import plugin as kubernetes_job
+from durablejob_controller.backends.kubernetes import plugin as kubernetes
 from durablejob_controller.backends.spark_standalone import plugin as spark_standalone
 from durablejob_controller.backends.surroundings import Surroundings
 from durablejob_controller.backends.yarn import plugin as yarn
@@ -30,6 +31,8 @@ from durablejob_controller.kube import Kube
 from tests.backends.kubernetes_job import works as kubernetes_works
 from tests.backends.kubernetes_job.scripted_cluster import ScriptedCluster
 from tests.backends.spark_law import GatedCluster, spark_case
+from tests.backends.spark_on_kubernetes import works as driver_works
+from tests.backends.spark_on_kubernetes.scripted_pods import ScriptedPods
 from tests.backends.spark_standalone import works
 from tests.backends.spark_standalone.scripted_gate import Paths
 from tests.backends.yarn import works as yarn_works
@@ -63,6 +66,14 @@ class Case(ABC):
     @abstractmethod
     def forget(self) -> None:
         """The external system forgets what has ended, if it ever does."""
+
+    def fill(self, full: bool) -> bool:
+        """There is no room for another one; or again there is. False: the system knows of no such thing."""
+        return False
+
+    def hinder(self) -> bool:
+        """What is submitted from now on can never begin. False: such a thing is not waited for there."""
+        return False
 
     async def shut(self, job: DurableJob, current: Current) -> None:
         """What the engine does to close an attempt."""
@@ -188,7 +199,7 @@ class KubernetesCase(Case):
     def __init__(self, behaviour: str) -> None:
         self._cluster = ScriptedCluster(behaviour)
         surroundings = replace(SURROUNDINGS, kubernetes=self._cluster, namespace=kubernetes_works.NAMESPACE)
-        self.backend = kubernetes_job.make(kubernetes_works.SPEC, surroundings)
+        self.backend = kubernetes.make(kubernetes_works.SPEC, surroundings)
 
     def job(self, name: str = "load", **changes: str) -> DurableJob:
         return kubernetes_works.job(name, kubernetes_works.template(*changes.values()))
@@ -205,8 +216,18 @@ class KubernetesCase(Case):
     def forget(self) -> None:
         self._cluster.jobs.clear()
 
+    def fill(self, full: bool) -> bool:
+        self._cluster.full = full
+        return True
+
+    def hinder(self) -> bool:
+        self._cluster.hindered = True
+        return True
+
 
 class KubernetesLaw(Law):
+    SPEC = kubernetes_works.SPEC
+
     @asynccontextmanager
     async def opened(self, behaviour: str = "well") -> AsyncIterator[Case]:
         yield KubernetesCase(behaviour)
@@ -222,9 +243,47 @@ class KubernetesLaw(Law):
             return
         surroundings = replace(SURROUNDINGS, kubernetes=kube, namespace=kubernetes_works.NAMESPACE)
         try:
-            yield kubernetes_job.make(kubernetes_works.SPEC, surroundings)
+            yield kubernetes.make(self.SPEC, surroundings)
         finally:
             await kube.aclose()  # the backend's client is the controller's
+
+
+class DriverCase(Case):
+    def __init__(self, behaviour: str) -> None:
+        self._cluster = ScriptedPods(behaviour)
+        surroundings = replace(SURROUNDINGS, kubernetes=self._cluster, namespace=driver_works.NAMESPACE)
+        self.backend = kubernetes.make(driver_works.SPEC, surroundings)
+
+    def job(self, name: str = "load", **changes: str) -> DurableJob:
+        return driver_works.job(name, arguments=list(changes.values()))
+
+    async def reserved(self, job: DurableJob) -> Submission:
+        return await kubernetes_works.reserve(job, self.backend)
+
+    def starts(self, job: DurableJob) -> int:
+        return self._cluster.ledger.count(kubernetes_works.key(job))
+
+    async def finish(self, job: DurableJob) -> None:
+        self._cluster.finish(kubernetes_works.key(job))
+
+    def forget(self) -> None:
+        self._cluster.pods.clear()
+
+    def fill(self, full: bool) -> bool:
+        self._cluster.full = full
+        return True
+
+    def hinder(self) -> bool:
+        self._cluster.hindered = True
+        return True
+
+
+class DriverLaw(KubernetesLaw):
+    SPEC = driver_works.SPEC
+
+    @asynccontextmanager
+    async def opened(self, behaviour: str = "well") -> AsyncIterator[Case]:
+        yield DriverCase(behaviour)
 
 
 class YarnCase(Case):
@@ -274,7 +333,8 @@ class YarnLaw(Law):
 
 LAWS: dict[str, Law] = {
     "fake": FakeLaw(),
-    "kubernetes-job": KubernetesLaw(),
+    "kubernetes": KubernetesLaw(),
+    "kubernetes/spark": DriverLaw(),
     "spark-standalone": SparkLaw(),
     "yarn": YarnLaw(),
 }

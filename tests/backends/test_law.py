@@ -12,6 +12,7 @@ from durablejob_api.job import DurableJob
 from durablejob_api.names import attempt_key
 from durablejob_controller.backends.contract import (
     Accepted,
+    Deferred,
     Identity,
     Offer,
     Phase,
@@ -26,16 +27,18 @@ from tests.backends.faulty_server import KINDS, faulty
 from tests.backends.law import BEHAVIOURS, LAWS, Case, verbs
 
 REGISTERED = sorted({point.name for point in entry_points(group=ENTRY_POINTS)})
-every_backend = pytest.mark.parametrize("name", REGISTERED)
+every_backend = pytest.mark.parametrize("name", sorted(LAWS))
 
 
 def test_every_registered_backend_is_held_to_the_law() -> None:
-    assert sorted(LAWS) == REGISTERED
+    assert sorted({name.partition("/")[0] for name in LAWS}) == REGISTERED
     Registry.installed()
 
 
 async def runs(case: Case, job: DurableJob) -> tuple[Run, ...]:
-    return (await case.backend.observe()).runs.get(attempt_key(job.metadata.uid, 1), ())
+    found = (await case.backend.observe()).runs.get(attempt_key(job.metadata.uid, 1), ())
+    assert all(run.expires is None or run.phase is Phase.QUEUED for run in found)  # what has begun is not given up
+    return found
 
 
 def begun(found: tuple[Run, ...]) -> bool:
@@ -61,6 +64,37 @@ async def test_reserving_has_no_effect_however_often(name: str) -> None:
             assert offer.body_hash in ("", case.backend.body_hash(job, key))
         assert not begun(await runs(case, job))
         assert case.starts(job) == 0
+
+
+@every_backend
+async def test_what_finds_no_room_is_told_so_holds_nothing_and_is_set_aside_when_there_is(name: str) -> None:
+    async with LAWS[name].opened() as case:
+        job = case.job()
+        key = attempt_key(job.metadata.uid, 1)
+        if not case.fill(True):
+            return
+        for _ in range(2):
+            answer = await case.backend.reserve(job, key)
+            assert isinstance(answer, Deferred)
+            assert answer.reason.isalnum()
+            assert answer.message
+            assert await runs(case, job) == ()
+            assert (await case.backend.look_up(key, None)).runs == ()
+        case.fill(False)
+        assert isinstance(await case.backend.reserve(job, key), Offer)
+        assert case.starts(job) == 0
+
+
+@every_backend
+async def test_what_was_set_aside_before_is_offered_again_where_there_is_no_more_room(name: str) -> None:
+    async with LAWS[name].opened() as case:
+        job = case.job()
+        key = attempt_key(job.metadata.uid, 1)
+        offer = await case.backend.reserve(job, key)
+        if not case.fill(True):
+            return
+        assert await case.backend.reserve(job, key) == offer
+        assert not begun(await runs(case, job))
 
 
 # --- submit --------------------------------------------------------------------------------------------
@@ -176,6 +210,29 @@ async def test_a_kill_ends_the_run_that_it_names_and_may_be_repeated(name: str) 
         assert found.verdict is (Verdict.DELETED if deletes else Verdict.KILLED)
         assert all(found.active for found in await runs(case, other))
         await case.backend.kill("nobody-0001")
+
+
+@every_backend
+async def test_what_can_never_begin_says_why_and_until_when_it_may_and_starts_nothing_once_it_is_killed(
+    name: str,
+) -> None:
+    async with LAWS[name].opened() as case:
+        if not case.hinder():
+            return
+        job = case.job()
+        submission = await case.reserved(job)
+        await case.backend.submit(submission)
+        (run,) = await runs(case, job)
+        assert run.phase is Phase.QUEUED
+        assert run.reason is not None
+        assert run.message
+        assert run.expires is not None
+        assert run.expires.tzinfo is not None
+        await case.backend.kill(run.id)
+        assert ended(await runs(case, job))
+        await case.backend.submit(submission)
+        assert ended(await runs(case, job))
+        assert case.starts(job) == 0
 
 
 @every_backend

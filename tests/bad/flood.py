@@ -22,7 +22,7 @@ import httpx
 
 from durablejob_controller.errors import KubernetesError, NotFound, Refused
 from durablejob_controller.kube import BACKENDS, JOBS, MERGE_PATCH, Kube, Resource, load_configuration
-from tests.bad.generate import FINALIZER, GOOD_JOBS, Generator
+from tests.bad.generate import DRIVERS, FINALIZER, GOOD_JOBS, Generator
 from tests.crash.master import Yard
 from tests.testbed import controller as controllers
 from tests.testbed import site as sites
@@ -118,12 +118,13 @@ class Place:
 
 @contextmanager
 def place(cluster: Cluster, folder: Path, namespace: str) -> Iterator[Place]:
-    """Backends fake, spark (a stand-in's) and jobs, and a controller of one's own."""
+    """Backends fake, spark (a stand-in's), jobs and drivers, and a controller of one's own."""
     cluster.kubectl("create", "namespace", namespace)
     with Yard() as yard, yard.master() as master, kubelet.running(cluster, folder, node=f"{namespace}-node"):
         address = {"rest": master.url, "ui": master.url}
         spark = {"sparkStandalone": {"masters": [address]}, "artifactSchemes": ["local"]}
         specs: dict[str, Json] = {"fake": {"plugin": {"name": "fake"}}, "spark": spark, "jobs": {"kubernetes": {}}}
+        specs["drivers"] = DRIVERS
         for name, spec in specs.items():
             meta = {"name": name, "namespace": namespace}
             body = {"apiVersion": "durablejob.io/v1alpha1", "kind": "JobBackend", "metadata": meta, "spec": spec}

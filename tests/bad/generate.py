@@ -36,11 +36,21 @@ GOOD_JOBS: tuple[Json, ...] = (
      "spark": {"mainApplicationFile": "local:///a.jar", "mainClass": "A", "arguments": ["succeed"]}},
     {"backendRef": {"name": "jobs", "type": "Kubernetes"},
      "kubernetesJob": {"template": {"template": {"spec": {"containers": [shapes.CONTAINER]}}}}},
+    {"backendRef": {"name": "drivers", "type": "Kubernetes"},
+     "spark": {"mainApplicationFile": "local:///a.jar", "mainClass": "A",
+               "kubernetes": {"driver": {"labels": {"team": "etl"}}}}},
 )  # fmt: skip
+DRIVERS: Json = {
+    "kubernetes": {
+        "spark": {"image": "example.invalid/spark:4", "ui": {"ingress": {"host": "{name}.example.invalid"}}},
+        "failureLogLines": 1,
+    }
+}
 _MASTER = {"rest": "http://127.0.0.1:9", "ui": "http://127.0.0.1:9"}
 GOOD_BACKENDS: tuple[Json, ...] = (
     {"plugin": {"name": "fake"}}, {"kubernetes": {}}, {"sparkStandalone": {"masters": [_MASTER]}},
-    {"yarn": {"resourceManagers": ["http://127.0.0.1:9"], "user": "etl"}}, {"plugin": {"name": "nobody"}},
+    {"yarn": {"resourceManagers": ["http://127.0.0.1:9"], "user": "etl"}}, {"plugin": {"name": "nobody"}}, DRIVERS,
+    {**DRIVERS, "defaults": {"sparkConf": {"spark.driver.memory": "1g"}}},
 )  # fmt: skip
 
 
@@ -70,9 +80,13 @@ class Generator:
             kind, name = ("jobs", "Kubernetes"), shapes.template(rng)
             spec = {"backendRef": {"name": kind[0], "type": kind[1]}, "kubernetesJob": {"template": name}}
         elif roll < 0.5:
-            spec = copy.deepcopy(GOOD_JOBS[1])
+            spec = copy.deepcopy(rng.choice((GOOD_JOBS[1], GOOD_JOBS[3])))
             spec["spark"]["conf"] = shapes.conf(rng)
-        elif roll < 0.6:
+        elif roll < 0.56:
+            spec = copy.deepcopy(GOOD_JOBS[3])
+            settings = self._schemas["durablejobs"]["properties"]["spark"]["properties"]["kubernetes"]
+            spec["spark"]["kubernetes"] = self._value(settings, 0)
+        elif roll < 0.64:
             spec = copy.deepcopy(GOOD_JOBS[0])
             words = [shapes.text(rng, 64) for _ in range(3)]
             names = (rng.choice(("seconds", "outcome", "exitCode", "message")), *words[:2])

@@ -28,11 +28,19 @@ CONF_KEYS = (
     "spark.driver.userClassPathFirst", "SPARK.MASTER", " spark.master", "spark.master ", "spark.master\n",
     "spark..master",
     "spark.\u200bmaster", "", "a" * 1000, "spark.sql.shuffle.partitions",
+    "spark.driver.memory", "spark.driver.memoryOverhead", "spark.driver.cores", "spark.ui.port", "spark.ui.enabled",
+    "spark.driver.resource.gpu.amount", "spark.kubernetes.namespace", "spark.kubernetes.container.image",
+    "spark.kubernetes.driver.podTemplateFile", "spark.kubernetes.driver.label.", "spark.kubernetes.driver.label.a b",
+    "spark.kubernetes.driver.annotation.a", "spark.kubernetes.driver.secretKeyRef.X", "spark.kubernetes.driverEnv.X",
+    "spark.kubernetes.driver.secrets.s", "spark.kubernetes.driver.volumes.hostPath.x.mount.path",
+    "spark.kubernetes.driver.volumes..x.mount.path", "spark.kubernetes.driver.request.cores",
+    "spark.kubernetes.driver.limit.cores", "spark.kubernetes.node.selector.a", "spark.kubernetes.memoryOverheadFactor",
+    "spark.kubernetes.executor.podNamePrefix", "spark.dynamicAllocation.enabled", "spark.executor.instances",
 )  # fmt: skip
 CONF_VALUES = (
     "local", "client", "true", "-javaagent:x.jar", "-XX:OnError=touch /tmp/x", "@/tmp/args", "-agentlib:jdwp", "",
     "\n", "1",
-    "-Dx=y", "a" * 4096,
+    "-Dx=y", "a" * 4096, "1g", "-1g", "9" * 400, "²", "1e999", "0", "a:b", ":", "/", "500m", "NaN",
 )  # fmt: skip
 
 KEY = "durablejob.io/attempt-key"

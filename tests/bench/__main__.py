@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import platform
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +14,9 @@ import httpx
 from kubernetes import client, config
 
 from durablejob_api.names import attempt_key
+from tests.bench import table
 from tests.bench.meter import children_seconds, cpu_seconds, job_writes, memory_mb, quantile
+from tests.bench.table import Figures
 from tests.e2e.conftest import APPS, standalone_spec
 from tests.e2e.desk import Desk
 from tests.testbed import controller as controllers
@@ -27,7 +24,6 @@ from tests.testbed import kube, spark
 from tests.testbed.errors import TestbedError
 from tests.testbed.kube.crds import install
 
-Figures = dict[str, float]
 GROUP = ("durablejob.io", "v1alpha1", "default", "durablejobs")
 
 
@@ -195,31 +191,10 @@ ROWS = (
 
 def main() -> int:
     """The command."""
-    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--json", type=Path, help="write the figures there")
+    parser = table.parser("make bench", __doc__)
     parser.add_argument("--jobs", type=int, default=1500, help="jobs of the sustained load (default: %(default)s)")
-    parser.add_argument("--quick", action="store_true", help="fewer samples")
     options = parser.parse_args()
-    load = os.getloadavg()[0]
-    try:
-        figures = measure(options.jobs, options.quick)
-    except TestbedError as error:
-        print(f"the benchmark cannot run: {error}", file=sys.stderr)
-        return 2
-    print(f"\n{'what':44} {'measured':>10}       {'target':>8}")
-    for title, name, unit, target in ROWS:
-        print(f"{title:44} {figures[name]:10.1f} {unit:5} {target:>8}")
-    print(f"(load of the machine when it began: {load:.1f} on {os.cpu_count()} cores)")
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        about = {
-            "at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "python": platform.python_version(),
-            "load": load,
-        }
-        options.json.write_text(json.dumps({**figures, "about": about}, indent=2) + "\n")
-        print(f"written to {options.json}")
-    return 0
+    return table.show(ROWS, lambda: measure(options.jobs, options.quick), options.json)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,7 @@ The NodeManager is stopped meanwhile: what is accepted waits, and no JVM disturb
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import os
 import subprocess
 import sys
@@ -18,7 +16,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import httpx
 
@@ -31,7 +28,9 @@ from durablejob_controller.backends.surroundings import Surroundings
 from durablejob_controller.backends.yarn import plugin
 from durablejob_controller.backends.yarn.tags import attempt_tag
 from tests.backends.spark_standalone.scripted_gate import Paths
+from tests.bench import table
 from tests.bench.meter import children_seconds, cpu_seconds, quantile
+from tests.bench.table import Figures, Row
 from tests.e2e.desk import Desk
 from tests.e2e.yarn.stage import Stage
 from tests.testbed import controller as controllers
@@ -39,7 +38,6 @@ from tests.testbed import kube, spark, yarn
 from tests.testbed.errors import TestbedError
 from tests.testbed.kube.crds import install
 
-Figures = dict[str, float]
 KNOWN = 1000
 """Applications that the ResourceManager knows besides."""
 OURS = 50
@@ -233,7 +231,7 @@ def measure(quick: bool) -> Figures:
             return Bench(stage, controller).all(quick)
 
 
-ROWS: tuple[tuple[str, str, str, str], ...] = (
+ROWS: tuple[Row, ...] = (
     ("created -> listed by the ResourceManager, p50", "submit_p50_ms", "ms", "60"),
     ("created -> listed by the ResourceManager, p99", "submit_p99_ms", "ms", "250"),
     ("controller CPU per submission", "submit_cpu_ms", "ms", "30"),
@@ -252,26 +250,8 @@ ROWS: tuple[tuple[str, str, str, str], ...] = (
 
 def main() -> int:
     """The command."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.yarn", description=__doc__)
-    parser.add_argument("--json", type=Path, help="write the figures there")
-    parser.add_argument("--quick", action="store_true", help="fewer samples")
-    options = parser.parse_args()
-    load = os.getloadavg()[0]
-    try:
-        figures = measure(options.quick)
-    except TestbedError as error:
-        print(f"the benchmark cannot run: {error}", file=sys.stderr)
-        return 2
-    print(f"\n{'what':48} {'measured':>10}       {'target':>8}")
-    for title, name, unit, target in ROWS:
-        print(f"{title:48} {figures[name]:10.1f} {unit:5} {target:>8}")
-    print(f"(load of the machine when it began: {load:.1f} on {os.cpu_count()} cores)")
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        about: dict[str, Any] = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "load": load}
-        options.json.write_text(json.dumps({**figures, "about": about}, indent=2) + "\n")
-        print(f"written to {options.json}")
-    return 0
+    options = table.parser("python -m tests.bench.yarn", __doc__).parse_args()
+    return table.show(ROWS, lambda: measure(options.quick), options.json)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from durablejob_controller.backends.contract import (
     Accepted,
     Answer,
     Backend,
+    Deferred,
     Identity,
     Leftover,
     Offer,
@@ -26,7 +27,6 @@ from durablejob_controller.backends.contract import (
     Traits,
 )
 from durablejob_controller.backends.surroundings import Surroundings
-from durablejob_controller.errors import InvalidWork
 
 READY = Probe(True, "Ready", "all is well", Guarantee.EXACT, version="1", incarnation="life-1")
 
@@ -53,12 +53,15 @@ class ScriptedBackend:
         self.found: Probe | Exception = READY
         self.probing: asyncio.Event | None = None
         """probe waits for it, then answers."""
-        self.refusal: Rejected | Exception | None = None
+        self.refusal: Deferred | Rejected | Exception | None = None
         """What reserve answers, or raises, if it makes no offer."""
         self.answer: Answer | Exception = Accepted()
-        self.invalid: InvalidWork | None = None
+        self.invalid: Exception | None = None
+        """Raised by validate."""
         self.hash = "hash"
         self.left: tuple[Leftover, ...] = ()
+        self.stuck: dict[str, Exception] = {}
+        """By id of a leftover: what discard raises."""
         self.gate: asyncio.Event | None = None
         """observe waits for it, then answers."""
         self.observed = 0
@@ -85,7 +88,7 @@ class ScriptedBackend:
             raise self.found
         return self.found
 
-    async def reserve(self, job: DurableJob, key: str) -> Offer | Rejected:
+    async def reserve(self, job: DurableJob, key: str) -> Offer | Deferred | Rejected:
         self.done.append("reserve")
         if isinstance(self.refusal, Exception):
             raise self.refusal
@@ -141,6 +144,8 @@ class ScriptedBackend:
         return self.left
 
     async def discard(self, leftover: Leftover) -> None:
+        if leftover.id in self.stuck:
+            raise self.stuck[leftover.id]
         self.done.append(f"discard {leftover.id}")
 
     async def aclose(self) -> None:

@@ -12,7 +12,7 @@ from durablejob_api.job import DurableJob
 from durablejob_api.spec import DeletionPolicy, Holder
 from durablejob_api.status import Claim, ClaimState, Outcome, State
 from durablejob_controller import reasons
-from durablejob_controller.backends.contract import Offer, Phase, Rejected, Run, Traits, Verdict
+from durablejob_controller.backends.contract import Deferred, Offer, Phase, Rejected, Run, Traits, Verdict
 from durablejob_controller.decide import RELEASE, decide
 from durablejob_controller.restored import RUN_RESTORED
 from durablejob_controller.views import NoSite, Record, Seen, Site
@@ -43,6 +43,7 @@ from tests.controller.situations import (
 
 ORPHAN: dict[str, Any] = {"deleting": True, "deletion_policy": DeletionPolicy.ORPHAN}
 REFUSAL = Rejected("NoSuchQueue", "there is no queue etl")
+NO_ROOM = Deferred("QuotaExceeded", "few, used: 5, limited: 5")
 GONE = NoSite(reasons.backend_not_found("JobBackend", "b", "n"), final=False, missing=0.0)
 NOT_ALLOWED = NoSite(reasons.backend_not_allowed("b", "n"), final=True)
 BLOCKED = reasons.backend_not_ready("b", "Unreachable", "no route to host")
@@ -68,6 +69,9 @@ BEFORE_THE_START: dict[str, Row] = {
     "also before it is cancelled": (job(cancelled=True), site(FENCED_ID), listed(), "look up exactly"),
     "what cannot be reserved is told": (job(), site(FENCED_ID), seen(hold=4, doubt="no room"),
         "Pending BackendUnreachable"),
+    "what there is no room for now is told": (job(), site(FENCED_ID), seen(hold=4, deferred=NO_ROOM),
+        "Pending QuotaExceeded"),
+    "and tried again, too": (job(), site(FENCED_ID), seen(deferred=NO_ROOM), "reserve"),
     "and tried again after the pause": (job(), site(FENCED_ID), seen(doubt="no room"), "reserve"),
     "what was reserved is recorded, then submitted": (
         job(), site(FENCED_ID), seen(offer=Offer(application_id="a1")), "Submitting, submit"),
@@ -89,6 +93,10 @@ BEFORE_THE_START: dict[str, Row] = {
     "a suspended job waits and says so": (job(suspend=True), site(), NOTHING_YET, "Pending Suspended"),
     "a cancelled one looks before it ends": (job(cancelled=True), site(), old(), "look up"),
     "a cancelled one ends": (job(cancelled=True), site(), seen(), "Cancelled"),
+    "what was set aside for a cancelled one is removed": (job(cancelled=True), site(OBJECT), seen(run("o1", INERT)),
+        "kill o1"),
+    "but not for what an old list shows": (job(cancelled=True), site(OBJECT), old(run("o1", INERT)), "look up"),
+    "with a deleted one it goes by itself": (job(deleting=True), site(OBJECT), seen(run("o1", INERT)), "Cancelled"),
     "a cancelled one ends also if there is no answer": (
         job(cancelled=True), site(), Seen(trouble="timeout"), "Cancelled"),
     "a cancelled one ends also without a backend": (job(cancelled=True), GONE, NOTHING_YET, "Cancelled"),
@@ -247,6 +255,26 @@ AN_OBJECT: dict[str, Row] = {
     "absent after a refusal": (job(_NOTED), site(OBJECT), seen(), "Failed NoSuchQueue"),
     "absent, with Orphan": (job(by_object(), **ORPHAN), site(OBJECT), seen(), "unguard"),
     "it runs": (job(by_object()), site(OBJECT), seen(run("o1", RUNNING)), "Running"),
+    "it waits": (job(by_object()), site(OBJECT), seen(run("o1", QUEUED)), "Submitted"),
+    "it waits for something": (job(by_object(), state=State.SUBMITTED), site(OBJECT),
+        seen(run("o1", QUEUED, reason="ImagePullBackOff")), "Submitted ImagePullBackOff"),
+    "it waits for something, and that was told": (job(by_object(reason="ImagePullBackOff"), state=State.SUBMITTED),
+        site(OBJECT), seen(run("o1", QUEUED, reason="ImagePullBackOff")), "wait"),
+    "it waits for something, not for long": (
+        job(current(reservation=reservation(object_uid="o1", at=ago(2)), reason="Submitted"), state=State.SUBMITTED),
+        site(OBJECT), seen(run("o1", QUEUED, reason="Unschedulable")), "wait 3"),
+    "it waits for something, and there is a time for it to end": (
+        job(by_object(reason="ImagePullBackOff"), state=State.SUBMITTED), site(OBJECT),
+        seen(run("o1", QUEUED, reason="ImagePullBackOff", expires=ago(-30))), "wait 30"),
+    "it has waited too long for something": (
+        job(by_object(reason="ImagePullBackOff"), state=State.SUBMITTED), site(OBJECT),
+        seen(run("o1", QUEUED, reason="ImagePullBackOff", expires=ago(1))), "Cancelling ImagePullBackOff, kill o1"),
+    "it has not begun in time, and nobody knows why": (
+        job(by_object(), state=State.SUBMITTED), site(OBJECT), seen(run("o1", QUEUED, expires=ago(1))),
+        "Cancelling NotStarted, kill o1"),
+    "it has begun, and is late for nothing": (
+        job(by_object(started_at=ago(60), reason="Running"), state=State.RUNNING), site(OBJECT),
+        seen(run("o1", QUEUED, expires=ago(1))), "wait"),
     "it runs, with Orphan: it is released": (job(by_object(), **ORPHAN), site(OBJECT),
         seen(run("o1", RUNNING, held=True)), "release"),
     "then let go": (job(by_object(), **ORPHAN), site(OBJECT), seen(run("o1", RUNNING)), "unguard"),

@@ -11,7 +11,9 @@ import httpx
 import pytest
 from kubernetes import client as kubernetes_client
 
+from durablejob_controller import metrics
 from durablejob_controller.errors import (
+    AlreadyExists,
     Conflict,
     Forbidden,
     KubernetesError,
@@ -48,7 +50,7 @@ def status(code: int, reason: str, message: str = "words") -> httpx.Response:
         (httpx.Response(404, text="<html>default backend</html>"), NotServed),
         (httpx.Response(404, json={"message": "Not Found"}), NotServed),
         (status(409, "Conflict"), Conflict),
-        (status(409, "AlreadyExists"), Conflict),
+        (status(409, "AlreadyExists"), AlreadyExists),
         (status(422, "Invalid"), Refused),
         (status(400, "BadRequest"), Refused),
         (status(413, "RequestEntityTooLarge"), Refused),
@@ -70,6 +72,24 @@ async def test_each_answer_has_its_error(answer: httpx.Response, error: type[Exc
     with pytest.raises(KubernetesError) as caught:
         await client(lambda _: answer).get(JOBS, "data", "load")
     assert caught.type is error
+
+
+@pytest.mark.parametrize(
+    ("message", "lacks"),
+    [
+        ('pods is forbidden: User "system:x" cannot create resource "pods" in API group "" in the namespace "n"', True),
+        ('pods "dj-x" is forbidden: exceeded quota: few, requested: pods=1, used: pods=5, limited: pods=5', False),
+        ('pods "dj-x" is forbidden: ValidatingAdmissionPolicy "hours" denied request: not today', False),
+    ],
+    ids=["right", "quota", "policy"],
+)
+async def test_only_what_the_account_may_not_do_counts_as_a_missing_right(message: str, lacks: bool) -> None:
+    counted = metrics.MISSING_RIGHTS.labels(method="POST")._value
+    before = counted.get()
+    with pytest.raises(Forbidden) as caught:
+        await client(lambda _: status(403, "Forbidden", message)).create(JOBS, "data", {})
+    assert (caught.value.missing_right is not None) == lacks
+    assert counted.get() - before == lacks
 
 
 @pytest.mark.parametrize("error", [httpx.ConnectError("no"), httpx.ReadTimeout("slow"), httpx.RemoteProtocolError("x")])
@@ -222,3 +242,12 @@ async def test_a_client_apart_has_connections_of_its_own() -> None:
         await kube.aclose()
         await apart.aclose()
         server.close()
+
+
+async def test_text_is_given_as_it_is_and_errors_are_the_same() -> None:
+    kube = client(lambda request: httpx.Response(200, text=f"last {request.url.params['tailLines']} lines\n"))
+    assert await kube.text("/log", params={"tailLines": "2"}) == "last 2 lines\n"
+    with pytest.raises(NotFound, match="words"):
+        await client(lambda _: status(404, "NotFound")).text("/log", params={})
+    with pytest.raises(KubernetesUnavailable):
+        await client(lambda _: httpx.Response(302, headers={"Location": "http://evil.test/"})).text("/log", params={})

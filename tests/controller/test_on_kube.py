@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from durablejob_controller.errors import Conflict, NotFound, NotServed, Refused
+from durablejob_controller import metrics
+from durablejob_controller.errors import Conflict, Forbidden, NotFound, NotServed, Refused
 from durablejob_controller.kube import BACKENDS, JOBS, NAMESPACES, Kube, Object, Resource, load_configuration
 from tests.controller.fake_kube import job_object
 from tests.testbed.kube import Cluster
@@ -58,3 +59,21 @@ async def test_what_is_invalid_is_refused_with_the_field(kube: Kube, job: Object
         await kube.replace(JOBS, {**job, "status": {"state": "Strange"}}, "status")
     with pytest.raises(NotFound):
         await kube.replace(BACKENDS, {**job, "kind": "JobBackend"}, "status")
+
+
+async def test_a_missing_right_is_told_from_what_admission_refuses(crds: Cluster, kube: Kube) -> None:
+    counted = metrics.MISSING_RIGHTS.labels(method="GET")._value
+    before = counted.get()
+    nobody = Kube(load_configuration(str(crds.user_kubeconfig("nobody")), None))
+    try:
+        with pytest.raises(Forbidden) as caught:
+            await nobody.get(JOBS, "default", "on-kube")
+    finally:
+        await nobody.aclose()
+    assert caught.value.missing_right == "get durablejobs"
+    assert counted.get() == before + 1
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "on-kube"}}
+    spec = {"serviceAccountName": "nobody", "containers": [{"name": "a", "image": "example.invalid/a:1"}]}
+    with pytest.raises(Forbidden, match="nobody") as caught:
+        await kube.call("POST", "/api/v1/namespaces/default/pods", body={**pod, "spec": spec})
+    assert caught.value.missing_right is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import uuid
+from dataclasses import replace
 
 import pytest
 
@@ -147,6 +148,15 @@ async def test_the_secrets_that_a_job_names_reach_the_submission_and_nothing_els
         assert backend.submitted[0].secrets == {("db", "password"): "hush"}
         assert "hush" not in repr(backend.submitted[0])
         assert "hush" not in str(stage.kube.writes)
+
+
+async def test_where_the_system_looks_secrets_up_itself_none_is_read() -> None:
+    async with staged() as stage:
+        backend = await stage.use_scripted()
+        backend.traits = replace(backend.traits, takes_secrets=False)
+        stage.job(spark=SPARK)  # there is no such Secret
+        await stage.work(lambda: backend.submitted)
+        assert backend.submitted[0].secrets == {}
 
 
 @pytest.mark.parametrize("data", [None, {}, {"password": "%%%"}, {"password": base64.b64encode(b"\xff").decode()}])

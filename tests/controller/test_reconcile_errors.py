@@ -13,7 +13,7 @@ import pytest
 from durablejob_api.job import DurableJob
 from durablejob_controller import jobs, reconcile, steps
 from durablejob_controller import poller as pollers
-from durablejob_controller.backends.contract import Identity, Phase, Run, Traits, Unclear, Verdict
+from durablejob_controller.backends.contract import Deferred, Identity, Phase, Run, Traits, Unclear, Verdict
 from durablejob_controller.backends.fake import world
 from durablejob_controller.decide import decide
 from durablejob_controller.errors import (
@@ -404,6 +404,19 @@ async def test_what_keeps_anything_from_being_reserved_is_told_and_tried_again()
         await stage.work(lambda: backend.done.count("reserve") > 2)
         assert (stage.state(), stage.reason()) == ("Pending", "BackendUnreachable")
         assert "the quota is exceeded" in stage.message()
+        assert len(stage.status_writes()) == 1
+        backend.refusal = None
+        await stage.work(lambda: backend.submitted)
+        assert "Submit" in stage.state()
+
+
+async def test_what_there_is_no_room_for_now_is_told_and_tried_again() -> None:
+    async with staged() as stage:
+        backend = await stage.use_scripted()
+        backend.refusal = Deferred("QuotaExceeded", "few, used: 5, limited: 5")
+        stage.job()
+        await stage.work(lambda: backend.done.count("reserve") > 2)
+        assert (stage.state(), stage.reason()) == ("Pending", "QuotaExceeded")
         assert len(stage.status_writes()) == 1
         backend.refusal = None
         await stage.work(lambda: backend.submitted)

@@ -22,8 +22,9 @@ OPTIONS: list[tuple[str, str, str, object]] = [
     ("--poll-interval", "0.5", "poll_interval", 0.5),
     ("--request-timeout", "4", "request_timeout", 4.0),
     ("--probe-interval", "9", "probe_interval", 9.0),
-    ("--lease-duration", "6", "lease_duration", 6.0),
     ("--relist-interval", "60", "relist_interval", 60.0),
+    ("--sweep-interval", "61", "sweep_interval", 61.0),
+    ("--lease-duration", "6", "lease_duration", 6.0),
     ("--log-level", "debug", "log_level", "debug"),
     ("--log-format", "text", "log_format", "text"),
 ]

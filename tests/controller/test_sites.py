@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from durablejob_api.names import attempt_key
+from durablejob_controller.backends.contract import Phase, Run, Verdict
 from durablejob_controller.errors import InvalidBackend, InvalidWork, KubernetesUnavailable, NotFound
 from durablejob_controller.kube import BACKENDS, CLUSTER_BACKENDS, JOBS, NAMESPACES, SECRETS
 from durablejob_controller.views import NoSite, Site
 from tests.controller.fake_kube import backend_object
+from tests.controller.scripted_backend import ScriptedBackend, ScriptedPlugin
 from tests.controller.stage import Stage, staged, until
 
 SPARK = {"masters": [{"rest": "http://127.0.0.1:9", "ui": "http://127.0.0.1:9"}]}
@@ -128,6 +130,31 @@ async def test_work_that_does_not_fit_is_refused_with_the_field() -> None:
         assert found.why.message == "spec.spark.jars[0]: use s3a"
 
 
+async def test_an_error_in_judging_it_is_told_and_is_no_verdict() -> None:
+    async with staged() as stage:
+        (await stage.use_scripted()).invalid = OverflowError("bug")
+        found = await site(stage)
+        assert refusal(found) == ("NotJudged", False)
+        assert isinstance(found, NoSite)
+        assert "unexpected OverflowError" in found.why.message
+        stage.job()
+        await stage.work(lambda: stage.reason() == "NotJudged")
+        assert not stage.scripted.submitted
+
+
+async def test_an_error_in_judging_it_blinds_nobody_for_what_runs() -> None:
+    async with staged() as stage:
+        await stage.use_scripted()
+        uid = stage.job()
+        await stage.work(lambda: stage.scripted.submitted)
+        stage.scripted.invalid = OverflowError("bug")
+        (submission,) = stage.scripted.submitted
+        run = Run(submission.reservation.application_id or "", Phase.ENDED, verdict=Verdict.SUCCEEDED)
+        stage.scripted.runs = {submission.current.key: (run,)}
+        stage.queue.add(uid)
+        await stage.work(lambda: stage.state() == "Succeeded")
+
+
 @pytest.mark.parametrize("change", [{"namespaces": []}, {"namespaces": ["data"]}])
 async def test_what_has_begun_is_followed_though_its_backend_would_refuse_it_today(change: dict[str, Any]) -> None:
     async with staged() as stage:
@@ -141,6 +168,30 @@ async def test_what_has_begun_is_followed_though_its_backend_would_refuse_it_tod
         found = await stage.sites.site(entry)
         assert isinstance(found, Site)
         assert found.body_hash == ""  # and nothing is submitted any more
+
+
+async def test_what_an_attempt_holds_is_let_go_on_its_own_backend_before_the_next_begins_on_another() -> None:
+    backends = {"first": ScriptedBackend(), "second": ScriptedBackend()}
+    async with staged(scripted=ScriptedPlugin(backends)) as stage:
+        raws = {
+            name: await stage.backend(name=name, plugin={"name": "scripted", "parameters": {"name": name}})
+            for name in backends
+        }
+        uid = stage.job(backendRef={"kind": "JobBackend", "name": "first", "type": "Plugin"})
+        key = attempt_key(uid, 1)
+        kept = {"backendUID": raws["first"]["metadata"]["uid"], "backendType": "Plugin", "clusterID": "scripted"}
+        kept |= {"objectUID": "o1", "bodyHash": "h", "at": "2026-01-01T00:00:00Z"}
+        current = {"number": 1, "key": key, "outcome": "Failed", "reservation": kept}
+        backends["first"].runs = {key: (Run("o1", Phase.ENDED, verdict=Verdict.FAILED, held=True),)}
+        stage.kube.change(JOBS, "data", "load", status={"state": "Failed", "current": current})
+        second = {"kind": "JobBackend", "name": "second", "type": "Plugin"}
+        stage.kube.change(JOBS, "data", "load", spec={"attempt": 2, "backendRef": second})
+        await stage.work(lambda: "release" in backends["first"].done)
+        assert not backends["second"].submitted
+        backends["first"].runs = {}
+        stage.queue.add(uid)
+        await stage.work(lambda: backends["second"].submitted)
+        assert not backends["first"].submitted
 
 
 # --- backends that cannot be used ----------------------------------------------------------------------

@@ -78,6 +78,15 @@ async def test_no_answer_is_no_reason() -> None:
     assert await swept(stage, GONE) == ["discard uid-1"]
 
 
+@pytest.mark.parametrize("error", [BackendUnavailable("its executors cannot be deleted"), ValueError("bug")])
+async def test_one_that_cannot_be_let_go_hinders_nobody_behind_it(error: Exception) -> None:
+    stage = Stage()
+    stage.scripted.stuck = {"bad": error}
+    left = (replace(GONE, id="bad"), replace(GONE, id="uid-2", runs=True), GONE)
+    assert await swept(stage, *left) == ["discard uid-1"]
+    assert strays() == 1
+
+
 async def test_a_backend_that_does_not_answer_does_not_hinder_the_others() -> None:
     silent, well = ScriptedBackend(), ScriptedBackend()
     silent.fault, well.left = BackendUnavailable("away"), (GONE,)

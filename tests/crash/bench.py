@@ -11,6 +11,7 @@ from itertools import count
 from kubernetes import client as kubernetes_client
 from kubernetes import config
 
+from tests.crash.drivers import DriverSystem, PublicDriverSystem
 from tests.crash.master import Yard
 from tests.crash.real import RealSpark, RealSparkSystem
 from tests.crash.systems import JobSystem, SparkSystem, System
@@ -51,6 +52,10 @@ class Bench:
     def system(self, name: str, namespace: str) -> Iterator[System]:
         if name == JobSystem.name:
             yield JobSystem(self.api, self.kubelet, namespace)
+        elif name == DriverSystem.name:
+            yield DriverSystem(self.api, self.kubelet, namespace)
+        elif name == PublicDriverSystem.name:
+            yield PublicDriverSystem(self.api, self.kubelet, namespace)
         elif name == RealSparkSystem.name:
             yield self.real.system(namespace)
         elif name in (YarnSystem.name, GatedYarnSystem.name):

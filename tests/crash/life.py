@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 from kubernetes import client as kubernetes_client
@@ -14,6 +15,10 @@ from tests.crash.stories import Story, When
 from tests.crash.systems import Object, System
 
 TERMINAL = ("Succeeded", "Failed", "Cancelled", "Lost")
+QUOTA = "few"
+"""Its name."""
+COUNTED_WITHIN = 30.0
+"""Seconds in which a new quota is counted."""
 Blame = tuple[str, str]
 """What kind of wrong it is (duplicate, end, stuck, orphan), and the words."""
 
@@ -29,6 +34,20 @@ class Place:
     def make(self) -> None:
         """Create the namespace."""
         self._core.create_namespace({"metadata": {"name": self.namespace}})
+
+    def limit(self, resource: str, room: int) -> None:
+        """Leave room for so many of this resource; returns when they are counted."""
+        body = {"metadata": {"name": QUOTA}, "spec": {"hard": {resource: str(room)}}}
+        self._core.create_namespaced_resource_quota(self.namespace, body)
+        deadline = time.monotonic() + COUNTED_WITHIN
+        while not self._core.read_namespaced_resource_quota(QUOTA, self.namespace).status.used:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the quota of {resource} is not counted")
+            time.sleep(0.1)
+
+    def make_room(self) -> None:
+        """Take the quota away."""
+        self._core.delete_namespaced_resource_quota(QUOTA, self.namespace)
 
     def create(self, plural: str, kind: str, meta: Object, spec: Object) -> Object:
         body = {"apiVersion": API_VERSION, "kind": kind, "metadata": meta, "spec": spec}
@@ -107,6 +126,8 @@ class Life:
             return
         if story.wish in ("remove", "strip"):
             getattr(self.system, story.wish)(self.key)
+        elif story.wish == "make room":
+            self._place.make_room()
         elif story.wish == "delete":
             self._place.delete(self.name)
         else:
@@ -118,7 +139,10 @@ class Life:
             return self.system.accepted(self.key)
         if when is When.STARTED:
             return self.system.starts(self.key) > 0
-        state = ((job or {}).get("status") or {}).get("state")
+        status = (job or {}).get("status") or {}
+        if when is When.DEFERRED:
+            return bool((status.get("current") or {}).get("reason") == "QuotaExceeded")
+        state = status.get("state")
         return bool(state == ("Submitted" if when is When.SUBMITTED else "Running"))
 
     def note(self, job: Object | None) -> None:

@@ -8,16 +8,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from tests.crash.cell import Cell, Result
+from tests.crash.drivers import DriverSystem, PublicDriverSystem
 from tests.crash.hook import ANY, Crash, How, Moment, Since
 from tests.crash.pairs import pairwise
 from tests.crash.real import RealSparkSystem
-from tests.crash.stories import GATED_YARN, JOBS, REAL_SPARK, SPARK, YARN
+from tests.crash.stories import DRIVERS, GATED_YARN, JOBS, PUBLIC_DRIVERS, REAL_SPARK, SPARK, YARN
 from tests.crash.systems import JobSystem, SparkSystem
 from tests.crash.yarn import GatedYarnSystem, YarnSystem
 
 STORIES = {
     SparkSystem.name: SPARK,
     JobSystem.name: JOBS,
+    DriverSystem.name: DRIVERS,
+    PublicDriverSystem.name: PUBLIC_DRIVERS,
     YarnSystem.name: YARN,
     GatedYarnSystem.name: GATED_YARN,
     RealSparkSystem.name: REAL_SPARK,

@@ -69,6 +69,8 @@ class _Run:
 
     def __enter__(self) -> _Run:
         self._place.make()
+        if self.cell.story.quota is not None:
+            self._place.limit(self.cell.story.quota, self.cell.story.room)
         self._place.create("jobbackends", "JobBackend", {"name": "here"}, self.system.backend())
         return self
 

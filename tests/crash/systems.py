@@ -95,7 +95,7 @@ class SparkSystem:
         return "\n".join(str(driver) for driver in list(self._master.drivers.values()) if driver.key == key)
 
 
-_POD_ENDS = {"succeed": "succeed", "fail": "fail:3", "hold": "hold", "queue": "stuck", "reject": "succeed"}
+POD_ENDS = {"succeed": "succeed", "fail": "fail:3", "hold": "hold", "queue": "stuck", "reject": "succeed"}
 
 
 class JobSystem:
@@ -113,7 +113,7 @@ class JobSystem:
         return {"kubernetes": {}}
 
     def work(self, story: Story) -> Object:
-        notes = {END: _POD_ENDS[story.how], SECONDS: str(RUNS_FOR)}
+        notes = {END: POD_ENDS[story.how], SECONDS: str(RUNS_FOR)}
         container = {"name": "main", "image": "example.invalid/etl:1"}
         pod = {"metadata": {"annotations": notes}, "spec": {"containers": [container]}}
         # What the API server itself refuses: the quantity of a resource that is not there.
@@ -135,14 +135,14 @@ class JobSystem:
     def remove(self, key: str) -> None:
         for job in self._list(key):
             options = kubernetes_client.V1DeleteOptions(propagation_policy="Background")
-            with _gone_is_well():
+            with gone_is_well():
                 self._jobs.delete_namespaced_job(job.metadata.name, self._namespace, body=options)
 
     def strip(self, key: str) -> None:
         for job in self._list(key):
             # Not the client's own kind of patch, which adds to lists.
             body: Object = {"metadata": {"finalizers": []}}
-            with _gone_is_well():
+            with gone_is_well():
                 self._jobs.patch_namespaced_job(job.metadata.name, self._namespace, body, _content_type=MERGE_PATCH)
         self.remove(key)
 
@@ -158,15 +158,15 @@ class JobSystem:
         )
 
     def _pods_of(self, key: str) -> list[Any]:
-        found: list[Any] = self._pods.list_namespaced_pod(self._namespace, label_selector=_selector(key)).items
+        found: list[Any] = self._pods.list_namespaced_pod(self._namespace, label_selector=selector(key)).items
         return found
 
     def _list(self, key: str) -> list[Any]:
-        found: list[Any] = self._jobs.list_namespaced_job(self._namespace, label_selector=_selector(key)).items
+        found: list[Any] = self._jobs.list_namespaced_job(self._namespace, label_selector=selector(key)).items
         return found
 
 
-def _selector(key: str) -> str:
+def selector(key: str) -> str:
     return f"durablejob.io/attempt-key={key}"
 
 
@@ -175,7 +175,7 @@ def _conditions(job: Any) -> list[Any]:
 
 
 @contextmanager
-def _gone_is_well() -> Iterator[None]:
+def gone_is_well() -> Iterator[None]:
     """Who takes something away does not mind that somebody was faster."""
     try:
         yield

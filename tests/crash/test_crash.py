@@ -14,6 +14,7 @@ from tests.crash import matrix, suite
 from tests.crash.bench import Bench
 from tests.crash.calls import KNOWN
 from tests.crash.cell import Cell, Result
+from tests.crash.drivers import DriverSystem, PublicDriverSystem
 from tests.crash.stories import SPARK
 from tests.crash.systems import JobSystem, SparkSystem
 from tests.testbed.kube.cluster import Cluster
@@ -31,7 +32,8 @@ def bench(crds: Cluster) -> Iterator[Bench]:
 @pytest.fixture(scope="module")
 def traces(bench: Bench) -> list[Result]:
     """Each story without a crash, twice; the real Spark has its own tests."""
-    return suite.run_all(bench, matrix.traces([SparkSystem.name, JobSystem.name], takes=2))
+    systems = (SparkSystem, JobSystem, DriverSystem, PublicDriverSystem)
+    return suite.run_all(bench, matrix.traces([system.name for system in systems], takes=2))
 
 
 def told(results: list[Result]) -> str:
@@ -63,7 +65,7 @@ def test_every_outbound_call_is_known(traces: list[Result]) -> None:
 
 def test_calls_that_are_chance_in_most_stories_are_certain_in_one(traces: list[Result]) -> None:
     cells = {(cell.system, cell.story.name, cell.crashes[0].call) for cell in matrix.cells(traces)}
-    spark, jobs = SparkSystem.name, JobSystem.name
+    spark, jobs, public = SparkSystem.name, JobSystem.name, PublicDriverSystem.name
     assert cells >= {
         (spark, "cancelled after a long wait", "PUT durablejobs/status [Submitted, claim Open]"),
         (spark, "its backend changed meanwhile", "GET jobbackends"),
@@ -71,6 +73,11 @@ def test_calls_that_are_chance_in_most_stories_are_certain_in_one(traces: list[R
         (jobs, "cancelled", "PUT durablejobs/status [Running]"),
         (jobs, "changed meanwhile", "GET durablejobs"),
         (jobs, "its backend changed meanwhile", "GET jobbackends"),
+        (public, "success", "POST ingresses"),
+        (public, "success", "DELETE ingresses"),
+        (public, "failure", "GET pods/log"),
+        (public, "waits for room", "PUT durablejobs/status [Pending]"),
+        (public, "cancelled without room", "DELETE pods"),
     }
 
 

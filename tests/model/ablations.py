@@ -19,8 +19,8 @@ from durablejob_controller import claims, decide, gated, reasons, steps, ungated
 from durablejob_controller.backends.contract import Run
 from durablejob_controller.backends.yarn.managers import Info
 from durablejob_controller.claims import ClaimId, Denied, Granted
-from durablejob_controller.record import advanced, next_claim
-from durablejob_controller.views import Close, Decision, NoSite, Record, Seen, Site, Submit, Unguard
+from durablejob_controller.record import advanced, attempt_of, next_claim
+from durablejob_controller.views import Close, Decision, Kill, NoSite, Record, Seen, Site, Submit, Unguard
 from tests.model import minds
 from tests.model.checker import Result, explore
 from tests.model.claims import ClaimWorld
@@ -117,6 +117,15 @@ def _no_look_after(job: DurableJob, site: Site | NoSite, seen: Seen, now: dateti
 def _no_look_at_the_start(job: DurableJob, site: Site | NoSite, seen: Seen, now: datetime) -> Decision:
     started = job.current is not None and job.current.run_started_time is not None
     return _decide(job, site, replace(seen, fresh=True) if started else seen, now)
+
+
+def _cancel_at_once(job: DurableJob, site: Site | NoSite, seen: Seen, now: datetime) -> Decision:
+    """Before the reservation nothing is looked for but what runs."""
+    decision = _decide(job, site, seen, now)
+    current = job.current
+    if isinstance(decision, Kill) and (current is None or current.reservation is None):
+        return _end(job, attempt_of(job), Outcome.CANCELLED, reasons.CANCELLED_BEFORE_START, now)
+    return decision
 
 
 def _close_once(
@@ -232,4 +241,10 @@ ABLATIONS = (
         _WISHES.but(persistent=True, stale_list=True)), 0, ((decide, "decide", _no_look_after),)),
     Ablation("a fresh look before another start time is believed", lambda: ObjectWorld(
         Options(persistent=True, stale_list=True)), 0, ((decide, "decide", _no_look_at_the_start),)),
+    Ablation("what was set aside is removed before Cancelled is written", lambda: ObjectWorld(
+        Options(cancel=True)), 0, ((decide, "decide", _cancel_at_once),)),
+    Ablation("what takes the last room itself is adopted", lambda: ObjectWorld(
+        Options(quota=True, persistent=True, ablate="what takes the room is adopted")), 1),
+    Ablation("what never begins is given up some day", lambda: ObjectWorld(
+        Options(slow=True, persistent=True, ablate="patience ends")), 1),
 )  # fmt: skip

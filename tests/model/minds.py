@@ -9,7 +9,7 @@ from typing import Any
 from durablejob_api.status import Current
 from durablejob_controller import decide as deciding
 from durablejob_controller import reasons
-from durablejob_controller.backends.contract import Offer, Rejected, Sighting, Traits
+from durablejob_controller.backends.contract import Deferred, Offer, Rejected, Sighting, Traits
 from durablejob_controller.views import (
     Close,
     Decision,
@@ -66,6 +66,10 @@ class Minds:
         """What ``reserve`` answers at once; None: it takes a message, or is not possible now."""
         return None
 
+    def deferred(self, outside: Any) -> Deferred | None:
+        """What ``reserve`` answers where there is no room."""
+        return None
+
     def site_of(self, outside: Any) -> Hashable:
         """What of ``outside`` the backend's description depends on."""
         return "h"
@@ -99,7 +103,8 @@ class Minds:
         outside = u.outside
         offer = self.offer(outside, resource)
         patient = self.patient(u, resource.current)
-        key = (resource, shown, fresh, rejected is None, offer, patient, self.site_of(outside))
+        room = self.deferred(outside) is None
+        key = (resource, shown, fresh, rejected is None, offer, patient, room, self.site_of(outside))
         if key not in self._choices:
             plans: dict[Plan, None] = {}
             for site, seen, now in self._views(resource, outside, shown, fresh, patient):
@@ -123,12 +128,17 @@ class Minds:
         if self.options.backend_goes:
             sites.append(NoSite(reasons.backend_not_found("JobBackend", "b", "n"), final=True))
         reserved = resource.current is not None and resource.current.reservation is not None
-        times = (NOW, LATER) if self.options.deadline and reserved and resource.outcome is None else (NOW,)
+        patience_ends = (self.options.deadline or self.options.slow) and reserved and resource.outcome is None
+        times = (NOW, LATER) if patience_ends else (NOW,)
+        deferred = self.deferred(outside)
         for answer, exact in self.answers(sighting):
             for lasting in (0.0, LONG):
                 confirmed = believed and exact
                 seen = Seen(sighting=answer, fresh=believed, confirmed=confirmed, lasting=lasting, hold=hold)
                 yield from ((site, seen, now) for site in sites for now in times)
+                if deferred is not None and not reserved:
+                    told = replace(seen, deferred=deferred, hold=LONG)
+                    yield from ((site, told, now) for site in sites for now in times)
 
     def answers(self, sighting: Sighting) -> Iterator[tuple[Sighting, bool]]:
         """What one look may show, and whether it was an exact one. A system lists its runs in whatever order."""

@@ -1,22 +1,24 @@
 """The world of Kubernetes objects: POSTed inert, activated by a patch that names their uid.
 
 Objects may be POSTed late or twice, deleted from outside, collected with their owner, removed after their
-time to live. Our finalizer, added by the activation, keeps them until their outcome is recorded.
+time to live. Our finalizer, added by the activation, keeps them until their outcome is recorded. Where there may be no
+room: a quota is asked before it is seen whether the name is taken, and an object itself may take the last room.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 from durablejob_api.spec import DeletionPolicy
-from durablejob_api.status import Current
+from durablejob_api.status import Current, Outcome
 from durablejob_controller import reasons
-from durablejob_controller.backends.contract import Identity, Offer, Phase, Run, Sighting, Traits, Verdict
+from durablejob_controller.backends.contract import Deferred, Identity, Offer, Phase, Run, Sighting, Traits, Verdict
 from tests.model.checker import Step
 from tests.model.drivers import at
 from tests.model.invariants import outcome_violation, overlaps
-from tests.model.resource import Resource
+from tests.model.resource import NOW, Resource
 from tests.model.universe import Universe
 from tests.model.world import World
 
@@ -26,12 +28,15 @@ class Thing(NamedTuple):
 
     uid: str
     phase: str = "inert"
-    """inert, program (runs), suspended (after it ran), finished, failed, killed."""
+    """inert, queued (activated), hopeless (it will never begin), program (runs), suspended (after it ran), finished,
+    failed, killed."""
     held: bool = False
     """Our finalizer is on it."""
     deleting: bool = False
     start: str | None = None
     """Its start time, which is noted some time after it begins, and taken away when it is suspended."""
+    late: bool = False
+    """It arrived when its end was wished already."""
 
 
 class Outside(NamedTuple):
@@ -42,10 +47,17 @@ class Outside(NamedTuple):
     starts: tuple[int, int] = (0, 0)
     succeeded: tuple[bool, bool] = (False, False)
     body: int = 0
+    full: str = ""
+    """What there is no room for: ``_OBJECTS``, or what goes ``_BESIDE`` them."""
 
 
 _NEW = "o-new"
-_BEGUN = ("program", "suspended")
+_WAITS = ("queued", "hopeless")
+_BEGUN = (*_WAITS, "program", "suspended")
+_OBJECTS, _BESIDE = "objects", "beside"
+NO_ROOM = Deferred("QuotaExceeded", "few, used: 1, limited: 1")
+SOON = NOW + timedelta(days=1)
+"""Until then what was activated may begin; the later of the two times at which is decided is after it."""
 VERDICTS = {"finished": Verdict.SUCCEEDED, "failed": Verdict.FAILED, "killed": Verdict.DELETED}
 
 
@@ -67,7 +79,8 @@ class ObjectWorld(World):
         thing: Thing | None = shown
         if thing is None:
             return Sighting((), "")
-        phases = {"inert": Phase.INERT, "program": Phase.RUNNING, "suspended": Phase.QUEUED}
+        phases = {"inert": Phase.INERT, "program": Phase.RUNNING}
+        phases |= dict.fromkeys((*_WAITS, "suspended"), Phase.QUEUED)
         told = self.options.ablate != "condemned is told"
         run = Run(
             thing.uid,
@@ -76,6 +89,7 @@ class ObjectWorld(World):
             held=thing.held,
             started_time=thing.start,
             condemned="Preempted" if thing.phase == "suspended" and told else None,
+            expires=SOON if thing.phase in _WAITS and self.options.ablate != "patience ends" else None,
         )
         return Sighting((run,), "")
 
@@ -93,14 +107,24 @@ class ObjectWorld(World):
         return [m[:2] for m in out.net].count(("activate", current.number)) >= 2
 
     def offer(self, outside: Outside, resource: Resource) -> Offer | None:
-        """409: an object of ours that is inert is as good as a new one."""
+        """An object of ours that is inert is as good as a new one, whether 409 is said, or that there is no room."""
         thing = outside.things[resource.attempt - 1]
-        return Offer(object_uid=thing.uid) if thing is not None and thing.phase == "inert" else None
+        if thing is None or thing.phase != "inert" or outside.full == _BESIDE:
+            return None
+        if outside.full and self.options.ablate == "what takes the room is adopted":
+            return None
+        return Offer(object_uid=thing.uid)
+
+    def deferred(self, outside: Outside) -> Deferred | None:
+        return NO_ROOM if outside.full else None
 
     # --- what controllers do --------------------------------------------------------------------------
 
     def act(self, u: Universe, kind: str, arg: Any) -> Iterator[tuple[str, Outside, int]]:
         out: Outside = u.outside
+        if kind == "Reserve" and out.full == _BESIDE and self._is_inert(out, arg):
+            yield f"Reserve {arg}: no room beside it, it is removed", out._replace(things=at(out.things, arg, None)), 0
+            return
         if kind in ("Reserve", "Submit"):
             message = ("post", arg, "") if kind == "Reserve" else arg
             if out.net.count(message) < (1 if self.options.persistent else 2):
@@ -115,6 +139,11 @@ class ObjectWorld(World):
         attempt, thing = found[0]
         changed = _deleted(thing) if kind == "Kill" else _released(thing)
         yield f"{kind} {arg}", out._replace(things=at(out.things, attempt, changed)), 0
+
+    @staticmethod
+    def _is_inert(out: Outside, attempt: int) -> bool:
+        thing = out.things[attempt - 1]
+        return thing is not None and thing.phase == "inert"
 
     def tidied(self, u: Universe) -> Universe:
         """With the smallest uid that nothing refers to for what is new: which number it is means nothing."""
@@ -160,8 +189,25 @@ class ObjectWorld(World):
         for attempt, thing in enumerate(out.things, 1):
             if thing is not None:
                 yield from self._thing_steps(u, attempt, thing)
+        if self.options.quota:
+            yield from self._room_steps(u)
         if self.options.upgrade and not out.body:
             yield Step("the controller is upgraded", u._replace(outside=out._replace(body=1)), healthy=False, cost=1)
+
+    def _room_steps(self, u: Universe) -> Iterator[Step[Universe]]:
+        """There is no room, and again there is: but not as long as it is what was set aside that takes it.
+
+        That is no fault, and makes nothing Lost; but of two controllers one may remove what the other has just
+        recorded.
+        """
+        out: Outside = u.outside
+        cost = int(self.options.controllers > 1)
+        if not out.full:
+            for full in (_OBJECTS, _BESIDE):
+                after = u._replace(outside=out._replace(full=full))
+                yield Step(f"no room for {full}", after, healthy=False, cost=cost)
+        elif out.full == _BESIDE or not self._is_inert(out, u.resource.attempt):
+            yield Step("there is room", u._replace(outside=out._replace(full="")))
 
     def _arrives(self, u: Universe, message: Any) -> tuple[str, Universe]:
         kind, attempt, uid = message
@@ -170,19 +216,32 @@ class ObjectWorld(World):
         if kind == "post":
             if thing is not None:
                 return f"POST {attempt}: 409", u
-            new = Thing(_NEW)
+            if out.full == _OBJECTS:
+                return f"POST {attempt}: no room", u
+            new = Thing(_NEW, late=self._is_late(u.resource, attempt))
             posted = u._replace(outside=out._replace(things=at(out.things, attempt, new)))
             if self.options.ablate == "inert first":
-                return f"POST {attempt}: it runs", self._starts(posted, attempt, new)
+                return f"POST {attempt}: it runs", self._starts(posted, attempt, new._replace(held=True))
             return f"POST {attempt}: inert", posted
         checked = self.options.ablate != "uid precondition"
         if thing is None or thing.phase != "inert" or thing.deleting or (checked and thing.uid != uid):
             return f"activation of {uid}: nothing of that uid", u
-        return f"activation of {thing.uid}", self._starts(u, attempt, thing)
+        active = thing._replace(phase="queued", held=True)
+        if self.options.slow:
+            after = u._replace(outside=out._replace(things=at(out.things, attempt, active)))
+        else:
+            after = self._starts(u, attempt, active)
+        return f"activation of {thing.uid}", after
+
+    @staticmethod
+    def _is_late(resource: Resource, attempt: int) -> bool:
+        wishes = resource.wishes
+        over = resource.outcome is not None or resource.attempt != attempt
+        return over or wishes.cancel == attempt or wishes.deleting
 
     def _starts(self, u: Universe, attempt: int, thing: Thing) -> Universe:
         out: Outside = u.outside
-        runs = thing._replace(phase="program", held=True)
+        runs = thing._replace(phase="program")
         starts = at(out.starts, attempt, out.starts[attempt - 1] + 1)
         after = u._replace(outside=out._replace(things=at(out.things, attempt, runs), starts=starts))
         if out.starts[attempt - 1]:
@@ -198,7 +257,13 @@ class ObjectWorld(World):
             return u._replace(outside=out._replace(things=at(out.things, attempt, new), **changes))
 
         uid = thing.uid
-        if thing.phase == "program":
+        if thing.phase in _WAITS:
+            if thing.phase == "queued":
+                yield Step(f"{uid} begins", self._starts(u, attempt, thing))
+                yield Step(f"{uid} can never begin", to(thing._replace(phase="hopeless")), healthy=False, cost=1)
+            if thing.deleting:
+                yield Step(f"{uid} ends unbegun", to(thing._replace(phase="killed") if thing.held else None))
+        elif thing.phase == "program":
             if thing.start is None:
                 yield Step(f"the start of {uid} is noted", to(thing._replace(start="t")))
             ended = None if thing.deleting and not thing.held else thing
@@ -238,8 +303,17 @@ class ObjectWorld(World):
         if preempted and resource.current.cancel_requested_at is not None and not self.options.preempt:
             return "to be killed as preempted, and nothing was ever suspended"
         number = resource.current.number
+        if self._is_left(u, number):
+            return "Cancelled, and what was set aside for it is left"
         orphan = self.options.policy is DeletionPolicy.ORPHAN
         return outcome_violation(resource, number in running, out.succeeded[number - 1], orphan)
+
+    def _is_left(self, u: Universe, attempt: int) -> bool:
+        """It takes its share of a quota until its time is over; where there is no backend, nobody can be asked."""
+        wishes, thing = u.resource.wishes, u.outside.things[attempt - 1]
+        if u.resource.outcome is not Outcome.CANCELLED or wishes.deleting or self.options.backend_goes:
+            return False
+        return thing is not None and thing.phase == "inert" and not thing.late
 
 
 def _deleted(thing: Thing) -> Thing | None:

@@ -68,6 +68,10 @@ class Options:
     """The external system may refuse a submission for certain."""
     preempt: bool = False
     """A queue may suspend what runs, once and for all: it is assumed not to admit it again before it is killed."""
+    quota: bool = False
+    """There may be no room for a while: for what would be set aside, or for what goes beside it."""
+    slow: bool = False
+    """What was activated begins some time later, or never: it is given up some day."""
     upgrade: bool = False
     """What would be submitted may change."""
     deadline: bool = False

@@ -74,6 +74,8 @@ def _variants(wishes: Options, kinds: Iterable[str], faults: int = 1) -> tuple[E
     found = [_world(kind, options, faults, name) for name, options in besides.items() for kind in kinds]
     if OBJECT in kinds:
         found.append(_world(OBJECT, wishes.but(preempt=True, **_ANY), faults, "preemption"))
+        found.append(_world(OBJECT, wishes.but(quota=True, cancel=True, **_ANY), faults, "no room"))
+        found.append(_world(OBJECT, wishes.but(slow=True, **_ANY), faults, "what begins late, or never"))
     # An object is restored together with its DurableJob, from the same etcd: that is not modelled.
     restored = wishes.but(restore=True, raise_attempt=False)
     found += [_world(kind, restored, 1, "status rolled back") for kind in kinds if kind != OBJECT]
@@ -91,6 +93,7 @@ SMALL = (
     _world(CLAIMS, _TWO.but(cancel=True), 1),
     _world(OBJECT, _ALL.but(**_ANY), 1),
     _world(OBJECT, _TWO, 1),
+    _world(OBJECT, _TWO.but(quota=True, cancel=True), 1, "no room"),
     _world(GATE, _ALL, 1),
     _world(GATE, _TWO, 1),
     _world(UNRECOVERED, _WISHES, 1),
@@ -115,6 +118,7 @@ FULL = (
     _world(OBJECT, _ALL.but(stale_list=True, **_ANY), 1),
     _world(OBJECT, _ALL, 3),
     _world(OBJECT, _ALL.but(controllers=2, **_ANY), 2),
+    _world(OBJECT, _WISHES.but(controllers=2, quota=True, slow=True), 1, "no room, and a late beginning"),
     _world(GATE, _ALL, 3),
     _world(GATE, _ALL.but(controllers=2, **_ANY), 2),
     _world(UNRECOVERED, _ALL, 2),

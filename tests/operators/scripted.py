@@ -38,6 +38,8 @@ class Controller:
         self.namespace = namespace
         self.ledger: Counter[tuple[str, int]] = Counter()
         """How often each (job, attempt) was started."""
+        self.ends: dict[tuple[str, int], str] = {}
+        """What became of it."""
         self.cancelled: list[tuple[str, int, str]] = []
         self.idle = threading.Event()
         """Set: nothing is taken up."""
@@ -101,6 +103,10 @@ class Controller:
         """The attempts of a job that were started, in order, each as often as it was."""
         return sorted(attempt for (job, attempt), times in self.ledger.items() if job == name for _ in range(times))
 
+    def programs(self, name: str) -> list[str]:
+        """What became of each program of a job that was started, in order; ``running`` as long as it does."""
+        return [self.ends.get((name, attempt), "running") for attempt in self.starts(name)]
+
     # The loop ------------------------------------------------------------------------------------
 
     def _run(self) -> None:
@@ -120,6 +126,7 @@ class Controller:
         current = status.get("current") or {}
         attempt = spec["attempt"]
         if job["metadata"].get("deletionTimestamp"):
+            self.ends.setdefault((name, attempt), "Deleted")
             self.patch(name, {"metadata": {"finalizers": []}})
             return
         if current.get("number") != attempt:
@@ -152,6 +159,7 @@ class Controller:
     def _end(self, job: Json, outcome: str, reason: str, message: str) -> None:
         end = {"outcome": outcome, "reason": reason, "message": message, "finishedAt": _now()}
         self._write(job, outcome, {**job["status"]["current"], **end})
+        self.ends[job["metadata"]["name"], job["spec"]["attempt"]] = outcome
 
     def _write(self, job: Json, state: str, current: Json, fresh: bool = False) -> None:
         name, attempt = job["metadata"]["name"], job["spec"]["attempt"]

@@ -64,7 +64,7 @@ async def test_a_watch_that_is_left_leaves_its_connection_at_once(server):
     settings = kube.Configuration(host=server.url)
     settings.verify_ssl = False
     async with kube.ApiClient(settings) as api:
-        async with aclosing(AsyncJobsClient(api, "ns").watch("1")) as events:
+        async with aclosing(AsyncJobsClient(api, "ns", "tests").watch("1")) as events:
             kind, _ = await anext(events)
         assert kind == "BOOKMARK"
         assert await asyncio.to_thread(server.gone.wait, 5)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
+import time
+
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
 from durablejob_airflow.hooks import DurableJobHook
-from durablejob_api import API_VERSION
+from durablejob_api import API_VERSION, GROUP
 from tests.operators.conftest import connection
 from tests.operators.scripted import Controller
 from tests.testbed.kube import Cluster
@@ -46,7 +49,7 @@ def test_a_missing_connection_is_told_as_that(hook_with):
 def test_a_working_connection_passes_its_test(hook_with):
     good, message = hook_with().test_connection()
     assert good, message
-    assert "DurableJobs can be read" in message
+    assert "DurableJobs can be read and written" in message
 
 
 @pytest.mark.parametrize(
@@ -63,11 +66,34 @@ def test_what_is_wrong_with_a_connection_is_said(hook_with, backends, extra, tex
     assert text in message
 
 
-def test_an_account_without_rights_is_told_what_it_lacks(crds, namespace, monkeypatch):
-    monkeypatch.setenv("AIRFLOW_CONN_NOBODY", connection(crds.user_kubeconfig("nobody"), namespace))
-    good, message = DurableJobHook("nobody").test_connection()
-    assert not good
-    assert "needs get, list, watch, create and update on durablejobs" in message
+def grant(crds: Cluster, namespace: str, user: str, verbs: str) -> None:
+    """Give a user these rights on DurableJobs, and wait until RBAC knows of it."""
+    resource = f"durablejobs.{GROUP}"
+    crds.kubectl("-n", namespace, "create", "role", user, f"--verb={verbs}", f"--resource={resource}")
+    crds.kubectl("-n", namespace, "create", "rolebinding", user, f"--role={user}", f"--user={user}")
+    deadline = time.monotonic() + 30
+    while resource not in crds.kubectl("-n", namespace, "auth", "can-i", "--list", f"--as={user}"):
+        assert time.monotonic() < deadline, "RBAC does not know of the role"
+
+
+@pytest.mark.parametrize(
+    ("verbs", "lacking"),
+    [
+        ("", "may not get, list, watch, create, update durablejobs in namespace"),
+        ("get,list", "may not watch, create, update durablejobs"),
+        ("get,list,create,update", "may not watch durablejobs"),
+        ("get,list,watch,update", "may not create durablejobs"),
+        ("get,list,watch,create,update", None),
+    ],
+)
+def test_an_account_is_told_which_rights_it_lacks(crds, namespace, monkeypatch, verbs, lacking):
+    user = f"user-{secrets.token_hex(3)}"
+    if verbs:
+        grant(crds, namespace, user, verbs)
+    monkeypatch.setenv("AIRFLOW_CONN_SOMEBODY", connection(crds.user_kubeconfig(user), namespace))
+    good, message = DurableJobHook("somebody").test_connection()
+    assert good is (lacking is None), message
+    assert (lacking or "can be read and written") in message
 
 
 def test_a_backend_is_looked_up_where_kind_or_type_is_left_out(hook_with, backends, namespace):

@@ -113,6 +113,14 @@ def test_without_durable_a_retry_is_a_new_attempt_after_the_old_one_has_ended():
     assert decide(RECORD, ACTIVE, SAME, durable=False).verb is Verb.RESUME
 
 
+@pytest.mark.parametrize(
+    ("facts", "verb"), [(RETRY, Verb.TAKE_OVER), (UNKNOWN, Verb.TAKE_OVER), (SAME, Verb.RESUME), (CLEAR, Verb.RAISE)]
+)
+def test_an_end_that_skips_the_task_is_no_failure_to_a_retry(facts, verb):
+    assert decide(RECORD, ended("Failed"), facts, skips=True).verb is verb
+    assert decide(RECORD, ended("Failed"), RETRY, durable=False, skips=True).verb is Verb.RAISE
+
+
 def every_case():
     """Every combination of what the rules look at."""
     records = (None, Record("nonce"), RECORD, Record("other", uid="u0"))

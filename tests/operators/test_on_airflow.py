@@ -1,4 +1,4 @@
-"""The rows of the event table that must hold from the first release, on a real Airflow.
+"""What a task shows and returns on a real Airflow; what happens to it is in ``tests/events``.
 
 The judge is the ledger of who starts programs (here the scripted controller), never Airflow's word.
 """
@@ -171,100 +171,6 @@ def test_a_killed_worker_process_is_followed_by_a_retry_that_re_attaches(start):
     assert run.af.xcom("polling", run.id, "job")["attempt"] == 1
 
 
-def test_a_killed_worker_machine_is_followed_by_a_retry_that_re_attaches(start):
-    run = start("polling", hold="yes")
-    name = run.job("Running")["metadata"]["name"]
-    pid, supervisor = run.af.task_pid("polling", run.id, "job")
-    os.kill(supervisor, signal.SIGKILL)
-    os.kill(pid, signal.SIGKILL)
-    run.taken_over()
-    run.controller.release(name)
-    assert run.wait()["state"] == "success"
-    assert run.starts() == [1]
-
-
-def test_sigkill_between_any_two_steps_submits_once(start):
-    run = start("crashes")
-    tasks = ("before_the_record", "after_the_record", "after_the_creation", "before_deferring", "before_the_result")
-    for task in tasks:
-        instance = run.wait(task=task, timeout=240)
-        assert (task, instance["state"], instance["try_number"]) == (task, "success", 2)
-        assert run.starts(task) == [1]
-        assert run.af.xcom("crashes", run.id, task)["attempt"] == 1
-
-
-def test_a_killed_triggerer_comes_back_to_the_same_job(start, af):
-    run = start("deferred", hold="yes")
-    run.wait("deferred")
-    name = run.job("Running")["metadata"]["name"]
-    af.kill("triggerer")
-    af.start("triggerer")
-    run.controller.release(name)
-    instance = run.wait()
-    assert (instance["state"], instance["try_number"]) == ("success", 1)
-    assert run.starts() == [1]
-
-
-def test_a_clear_after_success_is_a_new_attempt(start, af):
-    run = start("deferred")
-    assert run.wait()["state"] == "success"
-    af.clear("deferred", run.id)
-    run.job("Succeeded", attempt=2)
-    assert run.wait()["state"] == "success"
-    assert run.starts() == [1, 2]
-    assert af.xcom("deferred", run.id, "job")["attempt"] == 2
-
-
-@pytest.mark.parametrize("dag", ["deferred", "polling"])
-def test_a_clear_while_the_job_runs_cancels_it_and_starts_a_new_attempt(start, af, dag):
-    run = start(dag, hold="yes")
-    run.wait("deferred" if dag == "deferred" else "running")
-    name = run.job("Running")["metadata"]["name"]
-    af.clear(dag, run.id)
-    run.job("Running", attempt=2)
-    assert (name, 1, "Cleared") in run.controller.cancelled
-    run.controller.release(name)
-    assert run.wait()["state"] == "success"
-    assert run.starts() == [1, 2]
-
-
-@pytest.mark.parametrize(
-    ("dag", "mark", "cause"), [("deferred", "failed", "MarkedFailed"), ("polling", "success", "MarkedSuccess")]
-)
-def test_marking_a_task_cancels_its_job(start, af, dag, mark, cause):
-    run = start(dag, hold="yes")
-    # Before its trigger has begun, a marked task has no process of ours, nor gets one: Airflow deletes the trigger.
-    run.until(lambda: "attempt 1: Running (Started)" in run.log())
-    name = run.job("Running")["metadata"]["name"]
-    af.mark(dag, run.id, "job", mark)
-    run.job("Cancelled")
-    assert (name, 1, cause) in run.controller.cancelled
-    assert run.state() == mark
-
-
-def test_a_deploy_leaves_the_job_alone_and_burns_no_retry(start, af):
-    run = start("polling", hold="yes")
-    name = run.job("Running")["metadata"]["name"]
-    _, supervisor = af.task_pid("polling", run.id, "job")
-    os.kill(supervisor, signal.SIGTERM)
-    run.wait("up_for_reschedule")
-    run.wait("running")
-    run.controller.release(name)
-    instance = run.wait()
-    assert (instance["state"], instance["try_number"]) == ("success", 1)
-    assert run.starts() == [1]
-
-
-def test_execution_timeout_counts_over_a_deferral_and_cancels(start):
-    run = start("short_of_time", hold="yes")
-    name = run.job("Running")["metadata"]["name"]
-    run.job("Cancelled")
-    assert (name, 1, "Timeout") in run.controller.cancelled
-    run.controller.release(name)
-    assert run.wait()["state"] == "success"
-    assert run.starts() == [1, 2]
-
-
 def test_mapped_tasks_have_a_job_each(start, af):
     run = start("mapped")
     assert af.wait_state("mapped", run.id, None, END)["state"] == "success"
@@ -280,15 +186,6 @@ def test_what_the_api_server_refuses_fails_without_a_retry_and_says_why(start):
     assert "Kubernetes refuses (HTTP 422)" in log
     assert "spec.backendRef.type: does not fit the work" in log
     assert "Plugin takes plugin" in log
-
-
-def test_a_job_deleted_by_hand_fails_the_task_and_says_so(start):
-    run = start("deferred", hold="yes")
-    run.wait("deferred")
-    run.controller.delete(run.job("Running")["metadata"]["name"])
-    instance = run.wait()
-    assert (instance["state"], instance["try_number"]) == ("failed", 1)
-    assert "was deleted while the task waited for it" in run.log()
 
 
 def test_airflow_knows_the_provider(af):

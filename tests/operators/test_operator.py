@@ -11,12 +11,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.sdk._shared.observability.metrics import stats
 from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, TriggerFailureReason
 from airflow.sdk.exceptions import (
     AirflowException,
     AirflowFailException,
     AirflowRescheduleException,
     AirflowRuntimeError,
+    AirflowSkipException,
     AirflowTaskTimeout,
     ErrorType,
     TaskDeferralTimeout,
@@ -146,6 +148,33 @@ def test_a_failure_may_be_retried_as_the_next_attempt_with_todays_work(task, con
     assert not isinstance(failed.value, AirflowFailException)
     assert task.operator({"outcome": "succeed"}).execute(task.retry())["attempt"] == 2
     assert controller.starts(the_job(controller, task)["metadata"]["name"]) == [1, 2]
+
+
+def test_what_the_worker_fills_in_is_asked_for_once_in_a_try(task, monkeypatch):
+    asked: list[str] = []
+    monkeypatch.setattr(DurableJobOperator, "fill_in", lambda self, context: asked.append(context["ti"].id))
+    with pytest.raises(AirflowException, match="the program ended: Failed"):
+        task.operator({"outcome": "fail"}).execute(task.context())
+    assert task.operator().execute(task.retry())["attempt"] == 2
+    assert [id.removeprefix(task.run_id) for id in asked] == ["-ti-1", "-ti-2"]
+
+
+def test_a_worker_that_dies_before_it_skips_its_task_has_no_program_run_again(task, controller, monkeypatch):
+    monkeypatch.setattr(DurableJobOperator, "is_skip", lambda self, job: job.ended == "Failed")
+    with pytest.raises(TaskDeferred):
+        task.operator({"outcome": "fail"}, deferrable=True).execute(task.context())
+    controller.await_job(lambda job: (job.get("status") or {}).get("state") == "Failed", run_id=task.run_id)
+    with pytest.raises(AirflowSkipException, match="the program ended: Failed"):
+        task.operator({"outcome": "fail"}).execute(task.retry())
+    assert controller.starts(the_job(controller, task)["metadata"]["name"]) == [1]
+
+
+def test_a_success_counts_whatever_todays_work_is(task, controller):
+    with pytest.raises(TaskDeferred):
+        task.operator({}, deferrable=True).execute(task.context())
+    controller.await_job(lambda job: (job.get("status") or {}).get("state") == "Succeeded", run_id=task.run_id)
+    changed = task.operator({"message": "today's"}, on_work_changed="fail")
+    assert changed.execute(task.retry())["attempt"] == 1
 
 
 def test_a_clear_cancels_what_runs_and_waits_for_its_end(task, controller):
@@ -385,3 +414,20 @@ def test_airflow_tasks_test_uses_a_name_of_its_own_and_leaves_nothing_running(ta
     controller.await_job(lambda job: job["status"]["state"] == "Cancelled", run_id=task.run_id)
     assert dict(task.store) == {}
     monkeypatch.undo()
+
+
+def test_airflows_metrics_count_how_a_try_came_to_its_job(task, controller, monkeypatch):
+    counted: list[tuple[str, dict[str, str]]] = []
+
+    class Backend:
+        def incr(self, name: str, *, tags: dict[str, str]) -> None:
+            counted.append((name, tags))
+
+    monkeypatch.setattr(stats, "_backend", Backend())
+    with pytest.raises(AirflowException):
+        task.operator({"outcome": "fail"}).execute(task.context())
+    task.operator({}).execute(task.retry())
+    task.operator({}).execute(task.context("ti-3", 3))
+    tags = {"dag_id": "dag", "task_id": "task"}
+    names = ("durablejob.created", "durablejob.next_attempt", "durablejob.reattached")
+    assert counted == [(name, tags) for name in names]

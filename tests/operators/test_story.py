@@ -56,6 +56,24 @@ def test_an_unreachable_backend_is_told_beside_the_state():
     assert lines == ["DurableJob data/job, attempt 1: Running (Refused): connection refused"]
 
 
+def test_each_change_of_a_condition_is_told_once_and_both_ways():
+    away = replace(
+        RUNNING, conditions=(ConditionView("BackendReachable", "False", "Unreachable", "connection refused"),)
+    )
+    back = replace(RUNNING, conditions=(ConditionView("BackendReachable", "True", "Answered", ""),))
+    assert story.tell(RUNNING, away) == ["BackendReachable is False (Unreachable): connection refused"]
+    assert story.tell(away, away) == []
+    assert story.tell(away, back) == ["BackendReachable is True again"]
+    assert story.tell(RUNNING, back) == []
+
+
+def test_the_end_of_the_programs_log_is_told_line_by_line_below_the_headline():
+    words = "container main ended with exit code 3. Its last lines:\nreading day 7\nno such table"
+    lines = story.tell(RUNNING, replace(RUNNING, outcome="Failed", reason="Error", message=words, exit_code=3))
+    assert lines[1:] == ["reading day 7", "no such table"]
+    assert lines[0].endswith("Failed (Error): container main ended with exit code 3. Its last lines: [exit code 3]")
+
+
 def test_a_lost_job_says_what_a_person_can_do():
     text = story.lost_text(replace(RUNNING, outcome="Lost", state="Lost"))
     assert "acceptLost" in text

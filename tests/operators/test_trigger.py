@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.sdk.execution_time import comms, task_runner
 from airflow.sdk.module_loading import import_string
+from asgiref.sync import sync_to_async
 
 from durablejob_airflow import triggers, wishes
-from durablejob_airflow.triggers import DurableJobTrigger
+from durablejob_airflow.observer import Question
+from durablejob_airflow.triggers import DurableJobStateTrigger, DurableJobTrigger, WatchingTrigger
 from durablejob_airflow.view import CancelView, JobView
+from durablejob_airflow.watch import GivenUp, Mailbox, Notice
 from durablejob_api import API_VERSION, FINALIZER, GROUP, VERSION
 from tests.operators.scripted import Controller
 
@@ -91,8 +98,119 @@ def test_the_end_of_the_attempt_before_is_not_its_own():
     assert trigger.ending(view(attempt=2, number=1, outcome="Failed")) is None
 
 
-async def events(trigger: DurableJobTrigger) -> list[Any]:
+async def events(trigger: WatchingTrigger) -> list[Any]:
     return [event.payload async for event in trigger.run()]
+
+
+OWN = DurableJobTrigger(namespace="ns", name="job", uid="u1", attempt=1, holder_id="ti-1")
+SENSORS = DurableJobStateTrigger(namespace="ns", name="job", states=["Succeeded"])
+
+
+@pytest.fixture
+def mailboxes(monkeypatch: pytest.MonkeyPatch) -> list[Mailbox]:
+    """The mailboxes that triggers were given, with nothing in them and no watch behind them."""
+    given: list[Mailbox] = []
+
+    @asynccontextmanager
+    async def watching(*args: Any) -> AsyncIterator[Mailbox]:
+        given.append(Mailbox(args[-1]))
+        yield given[-1]
+
+    monkeypatch.setattr(triggers, "watching", watching)
+    return given
+
+
+class Supervisor:
+    """Airflow's side of the line over which a trigger asks."""
+
+    def __init__(self, states: dict[str, Any], runs: int | Exception) -> None:
+        self.states = states
+        self.runs = runs
+
+    def send(self, message: Any) -> Any:
+        if isinstance(message, comms.GetTaskStates):
+            return comms.TaskStatesResult(task_states=self.states)
+        assert isinstance(message, comms.GetDRCount)
+        if isinstance(self.runs, Exception):
+            raise self.runs
+        return comms.DRCount(count=self.runs)
+
+
+@pytest.mark.parametrize(
+    ("states", "runs", "answer"),
+    [
+        ({"run": {"task": "failed"}}, 1, {"run": {"task": "failed"}}),
+        ({}, 3, {}),  # the run was deleted: the task is gone
+        ({}, 0, None),  # the DAG was deleted, or this is another Airflow: that says nothing
+        ({}, OSError("away"), None),
+    ],
+)
+async def test_an_airflow_that_knows_no_run_of_a_dag_says_nothing_of_its_jobs(
+    monkeypatch, caplog, states, runs, answer
+):
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", Supervisor(states, runs), raising=False)
+    question = Question("dag", ("run",), ("task",), mapped=False)
+    assert await triggers.answer(question) == answer
+    assert ("knows no run of DAG dag" in caplog.text) == (runs == 0)
+
+
+async def test_a_trigger_of_another_provider_that_blocks_does_not_keep_us_from_asking(monkeypatch):
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", Supervisor({"run": {"task": "deferred"}}, 1), raising=False)
+    end = threading.Event()
+    blocking = asyncio.create_task(sync_to_async(end.wait)())
+    await asyncio.sleep(0.05)
+    try:
+        seen = await asyncio.wait_for(triggers.state_in_airflow(TI), 5)
+    finally:
+        end.set()
+        await blocking
+    assert seen == wishes.SeenState(state="deferred")
+
+
+async def test_questions_do_not_wait_for_each_other(monkeypatch):
+    together = threading.Barrier(3)
+
+    class Slow(Supervisor):
+        def send(self, message: Any) -> Any:
+            together.wait(5)
+            return super().send(message)
+
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", Slow({"run": {"task": "deferred"}}, 1), raising=False)
+    seen = await asyncio.gather(*(triggers.state_in_airflow(TI) for _ in range(3)))
+    assert seen == [wishes.SeenState(state="deferred")] * 3
+
+
+@pytest.mark.parametrize(("trigger", "holder"), [(OWN, "ti-1"), (SENSORS, None)], ids=["the task's own", "a sensor's"])
+async def test_only_the_tasks_own_trigger_waits_on_behalf_of_its_holder(mailboxes, trigger, holder):
+    waiting = asyncio.create_task(events(trigger))
+    await asyncio.sleep(0.01)
+    mailboxes[0].put_nowait(view(outcome="Succeeded"))
+    assert [event["state"] for event in await asyncio.wait_for(waiting, 5)] == ["Succeeded"]
+    assert mailboxes[0].holder_id == holder
+
+
+@pytest.mark.parametrize("trigger", [OWN, SENSORS], ids=["the task's own", "a sensor's"])
+async def test_how_the_watch_fares_stands_in_the_tasks_log(mailboxes, trigger, capsys):
+    waiting = asyncio.create_task(events(trigger))
+    await asyncio.sleep(0.01)
+    mailboxes[0].put_nowait(Notice("cannot be seen now: 100% of requests fail"))
+    mailboxes[0].put_nowait(Notice("can be seen again"))
+    mailboxes[0].put_nowait(view(outcome="Succeeded"))
+    assert [event["state"] for event in await asyncio.wait_for(waiting, 5)] == ["Succeeded"]
+    told = capsys.readouterr().out
+    assert told.index("cannot be seen now: 100% of") < told.index("can be seen again") < told.index("Succeeded")
+
+
+@pytest.mark.parametrize("trigger", [OWN, SENSORS], ids=["the task's own", "a sensor's"])
+async def test_a_watch_that_was_given_up_ends_the_trigger(mailboxes, trigger):
+    """Airflow then resumes the task in a worker, which waits by itself (``test_a_broken_trigger_burns_no_retry``)."""
+    begun = asyncio.get_running_loop().time()
+    waiting = asyncio.create_task(events(trigger))
+    await asyncio.sleep(0.01)
+    mailboxes[0].put_nowait(Notice("the account may not", given_up=True))
+    with pytest.raises(GivenUp, match="the account may not"):
+        await asyncio.wait_for(waiting, 5)
+    assert asyncio.get_running_loop().time() - begun >= SETTLE  # the process that deferred is gone
 
 
 async def test_it_fires_once_with_little_data(trigger, controller):
@@ -100,9 +218,10 @@ async def test_it_fires_once_with_little_data(trigger, controller):
     await asyncio.sleep(1)
     assert not waiting.done()
     controller.release(trigger.name)
-    assert await asyncio.wait_for(waiting, 20) == [
-        {"namespace": controller.namespace, "name": trigger.name, "attempt": 1, "state": "Succeeded"}
-    ]
+    (event,) = await asyncio.wait_for(waiting, 20)
+    result = event.pop("result")
+    assert event == {"namespace": controller.namespace, "name": trigger.name, "attempt": 1, "state": "Succeeded"}
+    assert (result["uid"], result["externalId"]) == (trigger.uid, "run-1")
 
 
 async def test_it_fires_for_a_job_that_is_done_already_when_the_process_that_deferred_is_gone(trigger, controller):

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.seeded.bugs import BUGS, Bug
+from tests.seeded.kubernetes import KUBERNETES
 from tests.seeded.yarn import YARN
 
 ROOT = Path(__file__).parents[2]
@@ -104,10 +105,10 @@ def told(found: Found, done: int, total: int, began: float) -> str:
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="make seeded", description=__doc__)
-    parser.add_argument("--only", default="", help="only bugs whose name contains this")
+    parser.add_argument("--only", default="", help="only bugs whose name or file contains this")
     parser.add_argument("--json", type=Path, help="write the table there")
     options = parser.parse_args()
-    chosen = [bug for bug in (*BUGS, *YARN) if options.only in bug.name]
+    chosen = [bug for bug in (*BUGS, *KUBERNETES, *YARN) if options.only in bug.name or options.only in bug.file]
     began = time.monotonic()
     results: dict[str, Found] = {}
     with ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -302,8 +302,41 @@ BUGS = (
         ("tests/operators/test_wishes.py",),
     ),
     Bug(
+        "a refused argument that a DAG gives as a default is dropped without a word", _A + "operators/refused.py",
+        "if name in defaults and not", "if name in () and not",
+        ("tests/operators/test_providers_arguments.py",),
+    ),
+    Bug(
+        "the try that submitted counts as work: a retry takes its own job for another's", _A + "payload.py",
+        "if not _LINEAGE.match(key)}", "if True}",
+        ("tests/operators/test_lineage.py",),
+    ),
+    Bug(
+        "a Secret's volume is named at random: a retry takes its own job for another's", _A + "kubernetes_payload.py",
+        "volume = f\"secret-{number}\"", "volume = f\"secret-{__import__('uuid').uuid4()}\"",
+        ("tests/operators/test_kubernetes_arguments.py::test_the_same_arguments_give_the_same_job",),
+    ),
+    Bug(
         "an old answer that lacks a start time counts as another start", _C + "ungated.py",
         "    if again and not seen.fresh:\n", "    if False:\n",
         _DECIDE,
+    ),
+    Bug(
+        "what a job waits for is never told", _C + "steps.py",
+        "        if patience <= 0:\n            patience, why = None, Why(run.reason, run.message or why.message)\n",
+        "",
+        _DECIDE,
+    ),
+    Bug(
+        "a program's log is told unasked", _C + "backends/kubernetes_objects/tails.py",
+        "        if not self._lines:\n            return {}\n",
+        "",
+        ("tests/backends/kubernetes_job/test_tails.py",),
+    ),
+    Bug(
+        "an end waits for a log that is never told", _C + "backends/kubernetes_objects/tails.py",
+        "            _, late = await asyncio.wait(tasks, timeout=PATIENCE)\n",
+        "            _, late = await asyncio.wait(tasks)\n",
+        ("tests/backends/kubernetes_job/test_tails.py",),
     ),
 )  # fmt: skip

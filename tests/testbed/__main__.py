@@ -9,7 +9,7 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
-from tests.testbed import cache, daemons, kube, spark, yarn
+from tests.testbed import cache, daemons, gotools, kube, spark, yarn
 from tests.testbed.errors import TestbedError
 from tests.testbed.progress import say
 
@@ -75,7 +75,13 @@ def _status(_args: argparse.Namespace) -> int:
 
 
 def _build(args: argparse.Namespace) -> int:
-    builders = {"kube": kube.build, "spark": spark.build, "yarn": yarn.build}
+    builders = {
+        "kube": kube.build,
+        "spark": spark.build,
+        "yarn": yarn.build,
+        "helm": gotools.helm,
+        "promtool": gotools.promtool,
+    }
     for name in _known(args.systems, builders):
         begin = time.monotonic()
         print(f"{name}: {builders[name]()} ({time.monotonic() - begin:.0f} s)")
@@ -133,7 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     status.set_defaults(run=_status)
 
     build = commands.add_parser("build", help="build and fetch into the cache only (kube: 5 to 15 minutes)")
-    build.add_argument("systems", nargs="*", metavar="SYSTEM", help="kube, spark, yarn (default: all)")
+    build.add_argument("systems", nargs="*", metavar="SYSTEM", help="kube, spark, yarn, helm, promtool (default: all)")
     build.set_defaults(run=_build)
     return parser
 

@@ -13,7 +13,9 @@ import pytest
 from kubernetes.client import ApiException
 
 from tests.testbed.kube import Cluster, kubelet
+from tests.testbed.kube.builtin import BuiltCluster
 from tests.testbed.kube.kubelet import END, KEY, SECONDS, FakeKubelet
+from tests.testbed.kube.kubelet_logs import LAST
 
 PATIENCE = 40.0
 
@@ -123,6 +125,15 @@ def test_a_deleted_pod_is_told_to_end_and_then_gone(fake: FakeKubelet, jobs: Job
     assert jobs.pods(name) == []
     jobs.kubectl("wait", "job", name, "--timeout=20s", "--for=condition=Failed")
     assert fake.count(name) == 1
+
+
+def test_the_log_of_a_container_is_told_line_by_line(cluster: Cluster, fake: FakeKubelet, jobs: Jobs) -> None:
+    if not isinstance(cluster, BuiltCluster):
+        pytest.skip("the API server is on another machine than the kubelet, and cannot ask it")
+    name = jobs.create()
+    pod = jobs.until(name, lambda pod: pod["status"]["phase"] == "Succeeded")["metadata"]["name"]
+    assert jobs.kubectl("logs", pod, "--tail=1") == f"{LAST}\n"
+    assert jobs.kubectl("logs", pod).splitlines()[1:] == [LAST]
 
 
 def test_nothing_is_started_that_is_on_no_node(cluster: Cluster, jobs: Jobs, fake: FakeKubelet) -> None:

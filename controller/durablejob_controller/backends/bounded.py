@@ -16,6 +16,7 @@ from durablejob_api.status import Current
 from durablejob_controller.backends.contract import (
     Answer,
     Backend,
+    Deferred,
     Leftover,
     Offer,
     Probe,
@@ -57,7 +58,7 @@ class Bounded:
     async def probe(self) -> Probe:
         return await self._bound(self._inner.probe())
 
-    async def reserve(self, job: DurableJob, key: str) -> Offer | Rejected:
+    async def reserve(self, job: DurableJob, key: str) -> Offer | Deferred | Rejected:
         return await self._bound(self._inner.reserve(job, key))
 
     async def submit(self, submission: Submission) -> Answer:

@@ -11,7 +11,8 @@ The law (``tests/backends/test_law.py`` runs it against every registered backend
 ---------------------------------------------------------------------------------
 reserve
     Sets something aside that has **no effect**. May be repeated, and forgotten, any number of times. Answers
-    ``Rejected`` only when the system refused for certain to hold it.
+    ``Rejected`` only when the system refused for certain to hold it, ``Deferred`` when it will not hold it at present:
+    then nothing of it is held. What it holds already is offered again, whether it would hold more or not.
 submit
     Activates **exactly** what was reserved. May be repeated, delayed, or arrive twice, also after the
     attempt has ended, without starting the user's program a second time. Answers ``Rejected`` only
@@ -44,6 +45,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import Enum, StrEnum
 from typing import Protocol
 
@@ -69,6 +71,8 @@ class Traits:
     identity: Identity
     gated: bool
     """The program asks the start gate for leave before it runs."""
+    takes_secrets: bool = True
+    """A submission holds the values of the job's Secrets; else the system looks them up by their names."""
 
 
 class Phase(StrEnum):
@@ -117,6 +121,8 @@ class Run:
     exit_code: int | None = None
     tracking_url: str | None = None
     progress: Progress | None = None
+    expires: datetime | None = None
+    """When it is given up, if its program has not begun by then; only while it is queued."""
     held: bool = False
     """Something of ours (a finalizer) keeps the ended thing; ``release`` lets it go."""
     external_id: str | None = None
@@ -236,6 +242,14 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True)
+class Deferred:
+    """The system will not hold it now, and may later (a quota is used up): it is tried again."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Unclear:
     """Nobody knows whether it arrived; look it up."""
 
@@ -279,7 +293,7 @@ class Backend(Protocol):
 
     async def probe(self) -> Probe: ...
 
-    async def reserve(self, job: DurableJob, key: str) -> Offer | Rejected: ...
+    async def reserve(self, job: DurableJob, key: str) -> Offer | Deferred | Rejected: ...
 
     async def submit(self, submission: Submission) -> Answer: ...
 

@@ -24,6 +24,8 @@ class Surroundings:
     """The controller's own client of its own cluster; outlives every backend."""
     namespace: str | None = None
     """The namespace of a JobBackend, which is the only one its jobs are in; None: a ClusterJobBackend."""
+    admission_policy: str = ""
+    """The policy without which nothing is made in the controller's own cluster; none: nobody has named one."""
 
 
 class KubernetesApi(Protocol):
@@ -39,6 +41,10 @@ class KubernetesApi(Protocol):
         content_type: str = "application/json",
     ) -> dict[str, Any]:
         """One request, sent at most once, with the controller's credentials; raises ``KubernetesError`` only."""
+        ...
+
+    async def text(self, path: str, *, params: Mapping[str, str]) -> str:
+        """GET of what is text (a pod's log); ``params`` must bound it. Raises ``KubernetesError`` only."""
         ...
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.sdk import BaseOperator
@@ -12,6 +12,7 @@ from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, TriggerFailureReason
 from airflow.sdk.exceptions import (
     AirflowException,
     AirflowFailException,
+    AirflowSkipException,
     AirflowTaskTimeout,
     TaskDeferralTimeout,
 )
@@ -20,8 +21,9 @@ from pydantic import BaseModel
 from durablejob_airflow import DEFAULT_CONN_ID, airflow_side, cancel, story, wishes
 from durablejob_airflow.contract import CannotRun, Policy, Stale
 from durablejob_airflow.holder import JobHolder
-from durablejob_airflow.identity import OnLost
+from durablejob_airflow.identity import OnLost, Verb
 from durablejob_airflow.links import ExternalJobLink, ResourceLink
+from durablejob_airflow.operators.refused import Refusals, take_out
 from durablejob_airflow.patience import KillWatch, Patience
 from durablejob_airflow.payload import WrongArguments, build_spec, check_shape, spec_mapping
 from durablejob_airflow.resource import Conflict, Refused, Unavailable
@@ -29,6 +31,7 @@ from durablejob_airflow.triggers import DurableJobTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from airflow.sdk.definitions.mappedoperator import OperatorPartial
 
     from durablejob_airflow.hooks import DurableJobHook
     from durablejob_airflow.view import JobView
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
 
 ON_KILL_SECONDS = 4.0
 """The supervisor sends SIGKILL 5 s after SIGTERM."""
+_METRICS = {Verb.CREATE: "created", Verb.TAKE_OVER: "reattached", Verb.RAISE: "next_attempt"}
+"""How a try came to hold its attempt -> name of the metric."""
 
 
 class DurableOperator(BaseOperator):
@@ -58,12 +63,15 @@ class DurableOperator(BaseOperator):
     :param on_work_changed: what a retry does that finds its job still running with other arguments than
         today's: ``log`` the difference and keep waiting (default), or ``fail``
     :param active_deadline_seconds: seconds from the submission of an attempt to its forced end
-    :param ttl_seconds_after_finished: seconds after which the finished DurableJob is deleted
+    :param ttl_seconds_after_finished: seconds from the attempt's end until the DurableJob is deleted; four times as
+        long, and an hour at least, where no task has taken a result from it
     :param deletion_policy: ``Cancel`` ends the external job when its DurableJob is deleted, ``Orphan``
         leaves it
     :param labels: further labels for the DurableJob. (templated)
     """
 
+    refused: ClassVar[Refusals] = {}
+    """Arguments of the provider's operator that this one does not take."""
     template_fields: Sequence[str] = ("backend", "namespace", "labels")
     operator_extra_links = (ExternalJobLink(), ResourceLink())
     ui_color = "#d9e8f6"
@@ -105,14 +113,23 @@ class DurableOperator(BaseOperator):
         self._over = False
         self._check_choices()
 
+    @classmethod
+    def partial(cls, **kwargs: Any) -> OperatorPartial:
+        """As in every operator; refused arguments are told as by the operator itself.
+
+        Airflow makes no operator when a mapped task is parsed, and knows arguments only by their names.
+        """
+        take_out(cls.__name__, cls.refused, kwargs)
+        return super().partial(**kwargs)
+
     def _check_choices(self) -> None:
         for name, allowed in (("on_lost", ("fail", "resubmit")), ("on_work_changed", ("log", "fail"))):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}: {getattr(self, name)!r} is not one of {', '.join(allowed)}")
         if not self.retries:
             warnings.warn(
-                f"Task {self.task_id!r} has retries=0: its job survives the loss of a worker, but only a retry "
-                "re-attaches to it. Set retries=1 or more; a retry does not submit what still runs.",
+                f"Task {self.task_id!r} has retries=0: where its worker is lost it fails, and its job is cancelled, "
+                "since only a retry takes it over. Set retries=1 or more; a retry does not submit what still runs.",
                 UserWarning,
                 stacklevel=4,
             )
@@ -120,6 +137,17 @@ class DurableOperator(BaseOperator):
     def work(self) -> Mapping[str, Any]:
         """The work as part of a DurableJob's spec, for instance ``{"spark": {…}}``; after rendering."""
         raise NotImplementedError
+
+    def fill_in(self, context: Context) -> None:
+        """Set the arguments that are known in the worker only.
+
+        Called before ``work()``, once in a try, and only where its work is submitted or compared with what runs: a
+        failure here does not part a retry from its job.
+        """
+
+    def is_skip(self, job: JobView) -> bool:
+        """Whether this end makes the task skipped; never, unless a subclass says so."""
+        return False
 
     @cached_property
     def hook(self) -> DurableJobHook:
@@ -159,6 +187,8 @@ class DurableOperator(BaseOperator):
         if isinstance(found, dict):
             self.log.info("Returning the result that was recorded")
             return found
+        if job_holder.brought is not None:
+            airflow_side.count(_METRICS[job_holder.brought], context)
         return self._settle(job_holder, found, self.deferrable and not airflow_side.in_test_mode())
 
     def _resume(self, context: Context, may_defer: bool) -> Any:
@@ -179,6 +209,7 @@ class DurableOperator(BaseOperator):
         # Counted over deferrals, where Airflow itself would start anew at each.
         deadline = started + self.execution_timeout if self.execution_timeout and started else None
         self._patience = Patience(KillWatch(context), deadline)
+        todays_work = cache(partial(self._todays_work, context))
         store = airflow_side.MemoryStore() if airflow_side.in_test_mode() else None
         self._holder = JobHolder(
             jobs=self.hook.jobs(self.namespace or None),
@@ -186,19 +217,24 @@ class DurableOperator(BaseOperator):
             facts=airflow_side.facts_of(context),
             store=store or airflow_side.TaskStore(context["task_state_store"]),
             log=self.log,
-            work=lambda: spec_mapping(self.work()),
-            spec=self._spec,
+            work=todays_work,
+            spec=lambda: self._spec(todays_work()),
             pause=self._patience.pause,
+            is_skip=self.is_skip,
             policy=Policy(self.on_lost, self.durable, self.on_work_changed == "fail"),
             labels=self.labels or {},
         )
         self.resource_url = self.hook.resource_url(self._holder.jobs.namespace, self._holder.identity.name)
         return self._holder
 
-    def _spec(self) -> dict[str, Any]:
+    def _todays_work(self, context: Context) -> dict[str, Any]:
+        self.fill_in(context)
+        return spec_mapping(self.work())
+
+    def _spec(self, work: Mapping[str, Any]) -> dict[str, Any]:
         assert self._holder is not None  # noqa: S101 -- only the holder calls this
         spec: DurableJobSpec = build_spec(
-            self.work(),
+            work,
             self._holder.patiently(lambda: self.hook.backend_ref(self.backend, self.namespace or None)),
             activeDeadlineSeconds=self.active_deadline_seconds,
             ttlSecondsAfterFinished=self.ttl_seconds_after_finished,
@@ -235,6 +271,8 @@ class DurableOperator(BaseOperator):
         job_holder.tell(job)
         if job.ended == "Succeeded":
             return job_holder.take_result(job)
+        if self.is_skip(job):
+            raise AirflowSkipException(story.headline(job))
         if job.ended == "Lost" and self.on_lost != "resubmit":
             raise AirflowFailException(story.lost_text(job))
         if story.is_final(job):

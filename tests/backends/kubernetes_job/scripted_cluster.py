@@ -5,19 +5,29 @@ Only as much of both as the backend relies on; ``test_on_kube`` shows that the r
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from durablejob_controller.backends.kubernetes_job.manifest import HOLD, KEY, RELEASED
 from durablejob_controller.backends.kubernetes_job.reading import CONTROLLER_UID
-from durablejob_controller.errors import Conflict, Forbidden, KubernetesUnavailable, NotFound, Refused
+from durablejob_controller.backends.kubernetes_objects.objects import HOLD, KEY, RELEASED
+from durablejob_controller.errors import AlreadyExists, Conflict, Forbidden, KubernetesUnavailable, NotFound, Refused
 
 Object = dict[str, Any]
 FOREGROUND = "foregroundDeletion"
 NOW = "2026-01-01T00:00:00Z"
+NO_ROOM = "exceeded quota: few, requested: count/x=1, used: count/x=5, limited: count/x=5"
+HINDERED: Object = {
+    "phase": "Pending",
+    "conditions": [{"type": "PodScheduled", "status": "True", "lastTransitionTime": NOW}],
+    "containerStatuses": [
+        {"name": "main", "state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}
+    ],
+}
+"""Status of a pod on a node that can never begin there."""
 
 
 @dataclass
@@ -31,9 +41,19 @@ class ScriptedCluster:
     denied: set[str] = field(default_factory=set)
     """Rights that the controller's account lacks, as ``verb resource``."""
     version: str = "v1.34.4"
+    policies: dict[str, Object] = field(default_factory=dict)
+    """What there is, as ``validatingadmissionpolicies/NAME`` and ``validatingadmissionpolicybindings/NAME``."""
     errors: dict[str, list[Exception]] = field(default_factory=dict)
     """By method: what the next calls raise, before they have any effect."""
     asked: list[tuple[str, str, Mapping[str, str] | None]] = field(default_factory=list)
+    logs: dict[str, str | Exception] = field(default_factory=dict)
+    """What the log of a pod of this name says, or the error that reading it raises."""
+    full: bool = False
+    """There is no room in the namespace's quota, which is asked before names are looked at."""
+    hindered: bool = False
+    """No pod can begin."""
+    hang: bool = False
+    """Logs are never told."""
     _serial: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
     async def call(
@@ -54,13 +74,31 @@ class ScriptedCluster:
             return {"gitVersion": self.version}
         if path.endswith("selfsubjectaccessreviews"):
             wanted = body["spec"]["resourceAttributes"]
-            return {"status": {"allowed": f"{wanted['verb']} {wanted['resource']}" not in self.denied}}
+            resource = "/".join(filter(None, (wanted["resource"], wanted["subresource"])))
+            return {"status": {"allowed": f"{wanted['verb']} {resource}" not in self.denied}}
+        if "/admissionregistration.k8s.io/" in path:
+            return self._policy(path)
         answer = self._answer(method, path, params or {}, body, content_type)
         for job in list(self.jobs.values()):
             self._controller(job)
         if method == "PATCH" and self.behaviour == "unclear":
             raise KubernetesUnavailable("502", 502)
         return copy.deepcopy(answer)
+
+    async def text(self, path: str, *, params: Mapping[str, str]) -> str:
+        self.asked.append(("GET", path, params))
+        if self.hang:
+            await asyncio.sleep(3600)
+        said = self.logs[path.split("/")[-2]]
+        if isinstance(said, Exception):
+            raise said
+        return "".join(said.splitlines(keepends=True)[-int(params["tailLines"]) :])
+
+    def _policy(self, path: str) -> Object:
+        found = self.policies.get("/".join(path.split("/")[-2:]))
+        if found is None:
+            raise NotFound("not found", 404)
+        return found
 
     def _answer(self, method: str, path: str, params: Mapping[str, str], body: Any, content_type: str) -> Object:
         parts = path.split("/")
@@ -95,8 +133,10 @@ class ScriptedCluster:
 
     def _create(self, body: Object) -> Object:
         meta = body["metadata"]
+        if self.full:
+            raise Forbidden(f'jobs.batch "{meta["name"]}" is forbidden: {NO_ROOM}', 403)
         if (meta["namespace"], meta["name"]) in self.jobs:
-            raise Conflict("already exists", 409)
+            raise AlreadyExists("already exists", 409)
         return self.add(copy.deepcopy(body))
 
     def _list(self, namespace: str, params: Mapping[str, str]) -> Object:
@@ -115,7 +155,7 @@ class ScriptedCluster:
             raise Forbidden('admission webhook "quota.example" denied the request: no more today', 403)
         new = copy.deepcopy(job)
         if content_type.startswith("application/json-patch"):
-            _apply(new, body)
+            apply_patch(new, body)
             if new["metadata"].get("deletionTimestamp"):
                 raise Refused("metadata.finalizers: Forbidden: no new finalizers can be added", 422)
         else:
@@ -149,11 +189,13 @@ class ScriptedCluster:
             if not meta.get("finalizers"):
                 self.jobs.pop((meta["namespace"], meta["name"]), None)
         elif not job["spec"].get("suspend") and not own and not ended(job):
-            self.ledger.append(meta["labels"].get(KEY, "")) if "labels" in meta else None
+            if "labels" in meta and not self.hindered:
+                self.ledger.append(meta["labels"].get(KEY, ""))
             labels = {CONTROLLER_UID: uid}
             pod = {"name": f"{meta['name']}-pod", "namespace": meta["namespace"], "uid": f"p-{uid}", "labels": labels}
-            self.pods.append({"metadata": pod, "spec": {}, "status": {"phase": "Running"}})
-            job["status"] = {"active": 1, "ready": 1, "startTime": NOW}
+            status = copy.deepcopy(HINDERED) if self.hindered else {"phase": "Running"}
+            self.pods.append({"metadata": pod, "spec": {}, "status": status})
+            job["status"] = {"active": 1, "ready": 0 if self.hindered else 1, "startTime": NOW}
 
     def finish(self, key: str, condition: str = "Complete", **fields: str) -> None:
         """Its program ends."""
@@ -169,17 +211,20 @@ def ended(job: Object) -> bool:
     return any(c["status"] == "True" for c in job.get("status", {}).get("conditions", ()))
 
 
-def _apply(job: Object, patch: list[Object]) -> None:
+def apply_patch(job: Object, patch: list[Object]) -> None:
     """JSON patch, as far as it is used; a test that fails, or a path that is not there, is refused."""
     for operation in patch:
         *path, last = [part.replace("~1", "/").replace("~0", "~") for part in operation["path"].split("/")[1:]]
         target: Any = job
         for part in path:
             target = (target[int(part)] if target else {}) if isinstance(target, list) else target.get(part, {})
+        if isinstance(target, list):
+            last = int(last)
         if operation["op"] == "add":
             target[last] = operation["value"]
             continue
-        if last not in target or (operation["op"] == "test" and target[last] != operation["value"]):
+        there = last < len(target) if isinstance(target, list) else last in target
+        if not there or (operation["op"] == "test" and target[last] != operation["value"]):
             raise Refused("the server rejected our request due to an error in our request", 422)
         if operation["op"] == "remove":
             del target[last]
@@ -187,4 +232,4 @@ def _apply(job: Object, patch: list[Object]) -> None:
             target[last] = operation["value"]
 
 
-__all__ = ["HOLD", "ScriptedCluster", "ended"]
+__all__ = ["HOLD", "ScriptedCluster", "apply_patch", "ended"]

@@ -7,13 +7,17 @@ import pytest
 from durablejob_controller.backends.contract import (
     Accepted,
     Backend,
+    Deferred,
     Offer,
+    Probe,
     Rejected,
     Submission,
     Unclear,
     Verdict,
 )
-from durablejob_controller.backends.kubernetes_job import manifest, plugin
+from durablejob_controller.backends.kubernetes import plugin
+from durablejob_controller.backends.kubernetes_job import manifest
+from durablejob_controller.backends.kubernetes_objects import objects
 from durablejob_controller.backends.surroundings import Surroundings
 from durablejob_controller.errors import (
     BackendUnavailable,
@@ -68,9 +72,9 @@ async def test_a_post_whose_answer_was_lost_is_found_by_the_next() -> None:
     [
         (Refused(REQUIRED, 422), "InvalidSpec", "containers[0].image: Required value"),
         (Refused('strict decoding error: unknown field "spec.foo"', 400), "InvalidSpec", 'unknown field "spec.foo"'),
-        (Forbidden(QUOTA, 403), "Rejected", "exceeded quota: few"),
+        (Forbidden('admission webhook "hours.example" denied the request: not today', 403), "Rejected", "not today"),
     ],
-    ids=["422", "400", "quota"],
+    ids=["422", "400", "policy"],
 )
 async def test_what_the_api_server_refuses_for_certain_is_rejected_in_its_words(
     error: Exception, reason: str, words: str
@@ -80,6 +84,21 @@ async def test_what_the_api_server_refuses_for_certain_is_rejected_in_its_words(
     assert answer.reason == reason
     assert words in answer.message
     assert "spec.kubernetesJob.template" in answer.message
+
+
+async def test_a_quota_that_is_used_up_is_waited_for() -> None:
+    backend = make(ScriptedCluster(errors={"POST": [Forbidden(QUOTA, 403)]}))
+    answer = await backend.reserve(JOB, KEY)
+    assert isinstance(answer, Deferred)
+    assert (answer.reason, "exceeded quota: few" in answer.message) == ("QuotaExceeded", True)
+    assert isinstance(await backend.reserve(JOB, KEY), Offer)
+
+
+async def test_what_takes_the_last_room_itself_is_adopted() -> None:
+    cluster = ScriptedCluster()
+    first = await make(cluster).reserve(JOB, KEY)
+    cluster.errors["POST"] = [Forbidden(QUOTA, 403)]  # an API server asks quotas before it looks at names
+    assert await make(cluster).reserve(JOB, KEY) == first
 
 
 @pytest.mark.parametrize("error", [KubernetesUnavailable("x", 500), KubernetesUnavailable("x", 429)])
@@ -104,7 +123,7 @@ async def test_a_name_that_somebody_else_has_taken_is_said() -> None:
 async def test_an_object_of_the_same_key_but_another_durablejob_is_not_adopted() -> None:
     cluster = ScriptedCluster()
     made = cluster.add(manifest.body(JOB, KEY))
-    made["metadata"]["labels"][manifest.OWNER] = "another"
+    made["metadata"]["labels"][objects.OWNER] = "another"
     assert isinstance(await make(cluster).reserve(JOB, KEY), Rejected)
 
 
@@ -119,7 +138,7 @@ async def test_one_that_was_activated_is_not_adopted() -> None:
 async def test_one_of_another_form_is_made_anew() -> None:
     cluster = ScriptedCluster()
     made = cluster.add(manifest.body(JOB, KEY))
-    made["metadata"]["annotations"][manifest.HASH] = "of an older controller"
+    made["metadata"]["annotations"][objects.HASH] = "of an older controller"
     with pytest.raises(BackendUnavailable, match="made anew"):
         await make(cluster).reserve(JOB, KEY)
     assert cluster.jobs == {}
@@ -148,7 +167,7 @@ async def test_the_activation_holds_the_object_and_drops_its_owner() -> None:
     cluster = ScriptedCluster()
     await submitted(cluster, make(cluster))
     meta = cluster.of(KEY)["metadata"]
-    assert meta["finalizers"] == [manifest.HOLD]
+    assert meta["finalizers"] == [objects.HOLD]
     assert "ownerReferences" not in meta
     assert cluster.ledger == [KEY]
 
@@ -171,14 +190,14 @@ async def test_a_late_activation_does_not_hold_what_was_released() -> None:
     cluster.finish(KEY)
     await backend.release(JOB, submission.current)
     assert await backend.submit(submission) == Accepted(submission.reservation.object_uid)
-    assert not manifest.is_held(cluster.of(KEY))
+    assert not objects.is_held(cluster.of(KEY))
 
 
 async def test_an_object_of_another_form_is_not_activated() -> None:
     cluster = ScriptedCluster()
     backend = make(cluster)
     submission = await works.reserve(JOB, backend)
-    cluster.of(KEY)["metadata"]["annotations"][manifest.HASH] = "another"
+    cluster.of(KEY)["metadata"]["annotations"][objects.HASH] = "another"
     assert isinstance(await backend.submit(submission), Rejected)
     assert cluster.ledger == []
 
@@ -191,12 +210,50 @@ async def test_an_object_that_is_being_deleted_is_not_activated() -> None:
     assert isinstance(await backend.submit(submission), Unclear)
 
 
-async def test_where_the_refusal_cannot_be_explained_it_is_a_doubt() -> None:
-    cluster = ScriptedCluster("reject")
+async def test_where_the_refusal_cannot_be_explained_it_is_a_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = ScriptedCluster()
     backend = make(cluster)
     submission = await works.reserve(JOB, backend)
-    cluster.errors["GET"] = [KubernetesUnavailable("x", 500)]
+
+    def refuse(*_: object) -> None:
+        cluster.errors["GET"] = [KubernetesUnavailable("x", 500)]
+        raise Refused("no", 422)
+
+    monkeypatch.setattr(cluster, "_patch", refuse)
     assert isinstance(await backend.submit(submission), Unclear)
+
+
+async def test_a_refusal_counts_only_of_what_has_not_changed_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = ScriptedCluster()
+    backend = make(cluster)
+    submission = await works.reserve(JOB, backend)
+    patch = cluster._patch
+
+    def changed(job: works.Object, body: object, content_type: str) -> None:
+        monkeypatch.setattr(cluster, "_patch", patch)
+        job["metadata"] |= {"resourceVersion": "later", "finalizers": ["example.com/theirs"]}
+        patch(job, body, content_type)
+
+    monkeypatch.setattr(cluster, "_patch", changed)
+    assert isinstance(await backend.submit(submission), Accepted)
+    assert cluster.of(KEY)["metadata"]["finalizers"] == ["example.com/theirs", objects.HOLD]
+    assert cluster.ledger == [KEY]
+
+
+async def test_what_changes_all_the_time_is_a_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = ScriptedCluster()
+    backend = make(cluster)
+    submission = await works.reserve(JOB, backend)
+    versions = iter(range(1000))
+    patch = cluster._patch
+
+    def changed(job: works.Object, body: object, content_type: str) -> None:
+        job["metadata"]["resourceVersion"] = f"later-{next(versions)}"
+        patch(job, body, content_type)
+
+    monkeypatch.setattr(cluster, "_patch", changed)
+    assert isinstance(await backend.submit(submission), Unclear)
+    assert cluster.ledger == []
 
 
 async def test_a_missing_right_at_the_activation_is_a_doubt() -> None:
@@ -343,7 +400,7 @@ async def test_a_release_that_loses_against_another_write_is_tried_again() -> No
     submission = await submitted(cluster, backend)
     cluster.errors["PATCH"] = [Conflict("changed", 409), Conflict("changed", 409)]
     await backend.release(JOB, submission.current)
-    assert not manifest.is_held(cluster.of(KEY))
+    assert not objects.is_held(cluster.of(KEY))
 
 
 async def test_only_the_recorded_object_is_released() -> None:
@@ -352,7 +409,7 @@ async def test_only_the_recorded_object_is_released() -> None:
     submission = await submitted(cluster, backend)
     cluster.of(KEY)["metadata"]["uid"] = "another"
     await backend.release(JOB, submission.current)
-    assert manifest.is_held(cluster.of(KEY))
+    assert objects.is_held(cluster.of(KEY))
 
 
 # --- what it is ----------------------------------------------------------------------------------------
@@ -373,6 +430,65 @@ async def test_an_old_api_server_is_not_used() -> None:
 async def test_a_cluster_is_the_same_for_all_its_backends_unless_it_is_named() -> None:
     cluster = ScriptedCluster()
     assert make(cluster).cluster_id == make(cluster, None).cluster_id == "kubernetes-c-uid"
+
+
+POLICY: works.Object = {"spec": {}}
+BINDING: works.Object = {"spec": {"policyName": "dj", "validationActions": ["Deny"]}}
+IN_FORCE = {"validatingadmissionpolicies/dj": POLICY, "validatingadmissionpolicybindings/dj": BINDING}
+
+
+async def probed(policies: dict[str, works.Object], policy: str = "dj") -> Probe:
+    cluster = ScriptedCluster(policies=policies)
+    surroundings = Surroundings("c-uid", "", Paths(), kubernetes=cluster, timeout=1.0, admission_policy=policy)
+    return await plugin.make(works.SPEC, surroundings).probe()
+
+
+async def test_with_its_admission_policy_in_force_it_is_ready() -> None:
+    probe = await probed(IN_FORCE)
+    assert probe.ready
+    assert "policy" not in probe.message
+
+
+@pytest.mark.parametrize(
+    "policies",
+    [
+        {},
+        {"validatingadmissionpolicies/dj": POLICY},
+        {"validatingadmissionpolicybindings/dj": BINDING},
+        {**IN_FORCE, "validatingadmissionpolicybindings/dj": {"spec": {**BINDING["spec"], "policyName": "other"}}},
+        {
+            **IN_FORCE,
+            "validatingadmissionpolicybindings/dj": {"spec": {**BINDING["spec"], "validationActions": ["Audit"]}},
+        },
+    ],
+    ids=["nothing", "no binding", "no policy", "another's binding", "a binding that only notes"],
+)
+async def test_without_the_admission_policy_that_it_was_told_of_it_is_not_ready(
+    policies: dict[str, works.Object],
+) -> None:
+    probe = await probed(policies)
+    assert (probe.ready, probe.reason) == (False, "AdmissionPolicyMissing")
+    assert "ValidatingAdmissionPolicy dj" in probe.message
+
+
+class Unreadable(ScriptedCluster):
+    """The controller's account may not see policies."""
+
+    def _policy(self, path: str) -> works.Object:
+        raise Forbidden('User "dj" cannot get resource "validatingadmissionpolicies"', 403)
+
+
+async def test_rights_that_are_missing_come_before_a_policy_that_cannot_be_read() -> None:
+    cluster = Unreadable(denied={"create jobs"})
+    surroundings = Surroundings("c-uid", "", Paths(), kubernetes=cluster, timeout=1.0, admission_policy="dj")
+    probe = await plugin.make(works.SPEC, surroundings).probe()
+    assert (probe.ready, probe.reason) == (False, "MissingRights")
+
+
+async def test_told_of_no_admission_policy_it_says_so() -> None:
+    probe = await probed(IN_FORCE, policy="")
+    assert probe.ready
+    assert "no admission policy" in probe.message
 
 
 def test_a_controller_without_a_client_says_so() -> None:

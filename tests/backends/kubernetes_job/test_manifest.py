@@ -6,6 +6,7 @@ import pytest
 
 from durablejob_api.job import DurableJob
 from durablejob_controller.backends.kubernetes_job import manifest
+from durablejob_controller.backends.kubernetes_objects import objects
 from tests.backends.kubernetes_job import works
 
 QUEUE = {"kueue.x-k8s.io/queue-name": "night", "kueue.x-k8s.io/priority-class": "low", "team": "a"}
@@ -17,18 +18,18 @@ def test_an_inert_job_is_suspended_owned_and_held_by_nobody() -> None:
     meta = body["metadata"]
     assert meta["name"] == f"dj-{works.key(job)}"
     assert [owner["uid"] for owner in meta["ownerReferences"]] == [job.metadata.uid]
-    assert meta["labels"] == {manifest.KEY: works.key(job), manifest.OWNER: job.metadata.uid}
+    assert meta["labels"] == {objects.KEY: works.key(job), objects.OWNER: job.metadata.uid}
     assert "finalizers" not in meta
     assert body["spec"]["suspend"] is True
     assert manifest.is_inert(body)
-    assert manifest.is_of(body, job, works.key(job))
+    assert objects.is_of(body, job, works.key(job))
 
 
 def test_what_keeps_a_program_from_starting_again_is_set_where_it_was_left_out() -> None:
     spec = manifest.body(works.job(), "k")["spec"]
     assert (spec["backoffLimit"], spec["podReplacementPolicy"]) == (0, "Failed")
     assert spec["template"]["spec"]["restartPolicy"] == "Never"
-    assert spec["template"]["metadata"]["labels"][manifest.KEY] == "k"
+    assert spec["template"]["metadata"]["labels"][objects.KEY] == "k"
 
 
 def test_a_finished_job_lives_as_long_as_its_durablejob_unless_it_says_otherwise() -> None:
@@ -39,10 +40,10 @@ def test_a_finished_job_lives_as_long_as_its_durablejob_unless_it_says_otherwise
 
 
 def test_the_users_own_pod_metadata_is_kept_and_cannot_replace_ours() -> None:
-    labels = {"team": "a", manifest.OWNER: "another"}
+    labels = {"team": "a", objects.OWNER: "another"}
     pod = {"metadata": {"labels": labels, "annotations": {"x": "y"}}, "spec": {"containers": [{"name": "m"}]}}
     made = manifest.body(works.job(work={"template": pod}), "k")["spec"]["template"]["metadata"]
-    assert made["labels"] == {"team": "a", manifest.OWNER: "uid-of-load", manifest.KEY: "k"}
+    assert made["labels"] == {"team": "a", objects.OWNER: "uid-of-load", objects.KEY: "k"}
     assert made["annotations"] == {"x": "y"}
 
 
@@ -71,24 +72,29 @@ def test_another_job_has_another_hash(other: DurableJob) -> None:
 
 
 def test_the_activation_names_the_object_by_its_uid_and_its_form() -> None:
-    patch = manifest.activation(works.job(), "o1", "hash")
+    found = manifest.body(works.job(), "k")
+    found["metadata"] |= {"resourceVersion": "7", "finalizers": ["example.com/theirs"]}
+    patch = manifest.activation(works.job(), found, "o1", "hash")
     tests = {step["path"]: step["value"] for step in patch if step["op"] == "test"}
     assert tests == {
         "/metadata/uid": "o1",
         "/metadata/annotations/durablejob.io~1body-hash": "hash",
         "/metadata/ownerReferences/0/uid": "uid-of-load",
+        "/metadata/resourceVersion": "7",
     }
-    assert [step["op"] for step in patch] == ["test"] * 3 + ["remove", "add", "replace"]
+    assert [step["op"] for step in patch] == ["test"] * 4 + ["remove", "add", "replace"]
+    assert patch[-2]["value"] == ["example.com/theirs", objects.HOLD]
     assert patch[-1] == {"op": "replace", "path": "/spec/suspend", "value": False}
 
 
 def test_a_job_for_a_queue_is_given_to_the_queue_still_suspended() -> None:
     job = works.job(labels=QUEUE)
     assert not any(name.startswith("kueue") for name in manifest.body(job, "k")["metadata"]["labels"])
-    changed = {step["path"]: step.get("value") for step in manifest.activation(job, "o1", "h") if step["op"] != "test"}
+    patch = manifest.activation(job, manifest.body(job, "k"), "o1", "h")
+    changed = {step["path"]: step.get("value") for step in patch if step["op"] != "test"}
     assert changed == {
         "/metadata/ownerReferences": None,
-        "/metadata/finalizers": [manifest.HOLD],
+        "/metadata/finalizers": [objects.HOLD],
         "/metadata/labels/kueue.x-k8s.io~1queue-name": "night",
         "/metadata/labels/kueue.x-k8s.io~1priority-class": "low",
     }

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from durablejob_controller.backends.contract import Phase, Run, Verdict
-from durablejob_controller.backends.kubernetes_job.manifest import HOLD, QUEUE
+from durablejob_controller.backends.kubernetes_job.manifest import QUEUE
 from durablejob_controller.backends.kubernetes_job.reading import needs_pods, run_of
+from durablejob_controller.backends.kubernetes_objects.objects import HOLD
 
 THEN, LATER = "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z"
 OWNED = {"ownerReferences": [{"kind": "DurableJob", "uid": "u"}]}
@@ -75,7 +77,7 @@ CASES: dict[str, tuple[Object, list[Object], tuple[object, str | None]]] = {
 
 @pytest.mark.parametrize(("given", "pods", "expected"), CASES.values(), ids=CASES.keys())
 def test_the_run_is(given: Object, pods: list[Object], expected: tuple[object, str | None]) -> None:
-    run = run_of(given, pods)
+    run = run_of(given, pods, 900)
     assert said(run) == expected
     assert (run.id, run.namespace, run.external_id) == ("o1", "n", "Job/dj-k")
     assert run.held is (HOLD in given["metadata"]["finalizers"])
@@ -106,24 +108,39 @@ ENDINGS: dict[str, tuple[Object, list[Object], tuple[str | None, int | None, str
 
 @pytest.mark.parametrize(("status", "pods", "expected"), ENDINGS.values(), ids=ENDINGS.keys())
 def test_a_failure_says_why(status: Object, pods: list[Object], expected: tuple[str | None, int | None, str]) -> None:
-    run = run_of(job(status=status), pods)
+    run = run_of(job(status=status), pods, 900)
     assert (run.reason, run.exit_code) == expected[:2]
     assert expected[2] in (run.message or "")
 
 
-WAITING: dict[str, tuple[Object, list[Object], str | None]] = {
+WAITING: dict[str, tuple[Object, list[Object], tuple[str | None, str | None]]] = {
     "no image": (
         job(), [pod("Pending", {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}})],
-        "ImagePullBackOff: no such image"),
-    "no node": (job(), [pod("Pending", conditions=NO_NODE)], "Unschedulable: 0/3 nodes"),
-    "a queue": (job(True, labels={QUEUE: "night"}), [], "waiting for Kueue to admit it, queue night"),
-    "nothing in particular": (job(), [pod("Pending", {"waiting": {"reason": "ContainerCreating"}})], None),
+        ("ImagePullBackOff", "ImagePullBackOff: no such image")),
+    "no image, at the first try": (
+        job(), [pod("Pending", {"waiting": {"reason": "ErrImagePull", "message": "no such image"}})],
+        ("ImagePullBackOff", "ErrImagePull: no such image")),
+    "no node": (job(), [pod("Pending", conditions=NO_NODE)], ("Unschedulable", "Unschedulable: 0/3 nodes")),
+    "a queue": (job(True, labels={QUEUE: "night"}), [], (None, "waiting for Kueue to admit it, queue night")),
+    "nothing in particular": (job(), [pod("Pending", {"waiting": {"reason": "ContainerCreating"}})], (None, None)),
 }  # fmt: skip
 
 
+def test_its_pods_have_so_long_to_start_on_their_nodes() -> None:
+    placed = {"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+    given = pod("Pending", {"waiting": {"reason": "ErrImagePull"}}, conditions=[placed])
+    assert run_of(job(), [given], 60).expires == datetime(2026, 1, 1, 0, 1, tzinfo=UTC)
+    assert run_of(job(), [pod("Pending", conditions=NO_NODE)], 60).expires is None
+    given["status"]["initContainerStatuses"] = [{"name": "first", "state": {"running": {}}}]
+    assert run_of(job(), [given], 60).expires is None
+
+
 @pytest.mark.parametrize(("given", "pods", "expected"), WAITING.values(), ids=WAITING.keys())
-def test_a_run_that_waits_says_for_what(given: Object, pods: list[Object], expected: str | None) -> None:
-    assert run_of(given, pods).message == expected
+def test_a_run_that_waits_says_for_what(
+    given: Object, pods: list[Object], expected: tuple[str | None, str | None]
+) -> None:
+    run = run_of(given, pods, 900)
+    assert (run.reason, run.message) == expected
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.testbed import postgres
 from tests.testbed import site as sites
 from tests.testbed.airflow.rest import ApiError
 from tests.testbed.airflow.service import Airflow, Options
@@ -28,7 +29,8 @@ def running(
     """Give a running Airflow that reads DAGs from this folder, and end it with its tasks afterwards.
 
     Its processes see `cluster` through KUBECONFIG; `extra_env` may hold AIRFLOW_CONN_* and AIRFLOW__*
-    settings, and wins over ours; `database` is an SQLAlchemy URL, sqlite by default.
+    settings, and wins over ours; `database` is an SQLAlchemy URL, or "postgres" for a server of its own; sqlite by
+    default.
 
     Raises:
         TestbedError: it did not come up; with the end of the log that says why.
@@ -36,7 +38,8 @@ def running(
     """
     with sites.temporary("airflow") as site:
         env = {**(cluster.env() if cluster else {}), **(extra_env or {})}
-        yield bring_up(site, Options(dags_folder, env, database))
+        url = postgres.start(site) if database == "postgres" else database
+        yield bring_up(site, Options(dags_folder, env, url))
 
 
 def bring_up(site: sites.Site, options: Options) -> Airflow:

@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import httpx
+import sqlalchemy
 
 from tests.testbed import cache
 from tests.testbed.airflow.rest import Rest
@@ -114,9 +115,25 @@ class Airflow(Rest):
         parent = next(line for line in status.splitlines() if line.startswith("PPid:"))
         return int(pid), int(parent.split()[1])
 
-    def cli(self, *args: str, timeout: float = 120) -> str:
+    def sql(self, statement: str, **values: object) -> int:
+        """Change the database by hand; return how many rows were changed.
+
+        Airflow's own commands cannot make every state that an executor which we do not run leaves behind.
+        """
+        engine = sqlalchemy.create_engine(self.env["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"])
+        with engine.begin() as connection:
+            changed = connection.execute(sqlalchemy.text(statement), values).rowcount
+        engine.dispose()
+        return int(changed)
+
+    def cli(self, *args: str, timeout: float = 300) -> str:
         """Run `airflow ...` with this Airflow's configuration and return what it printed."""
         return _run(args, self.env, timeout)
+
+    def start_second(self, component: str) -> Process:
+        """Start one more of a component, which lives until its `stop`, or the site's."""
+        env = {**self.env, "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_ports(1)[0])}
+        return self.site.start(f"{component}-2", [*AIRFLOW, component], env=env, grace=GRACE)
 
     def _launch(self, component: str) -> None:
         arguments: Sequence[str] = ()

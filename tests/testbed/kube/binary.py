@@ -6,10 +6,7 @@ build takes 15 minutes of CPU (9 minutes on two cores); after that the Go build 
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-from collections import deque
 from pathlib import Path
 
 from tests.testbed import cache
@@ -25,6 +22,7 @@ NAMES = (
     "kube-scheduler",
     "kubelet",
     "kube-proxy",
+    "coredns",
     "kubectl",
 )
 TAGS = "grpcnotrace"
@@ -46,11 +44,11 @@ def build() -> Path:
 
 def _make(target: Path) -> None:
     go = toolchain.go()
-    env = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly", "GOTOOLCHAIN": "local", "GOWORK": "off"}
+    env = toolchain.environment()
     say(f"building Kubernetes {version()} with {go}: once, 5 to 15 minutes on two cores")
     packages = _packages(go, env)
     command = [go, "build", "-v", "-trimpath", "-buildvcs=false", "-tags", TAGS, "-ldflags", _ldflags()]
-    _run([*command, "-o", str(target / "kube"), "."], env, Progress("compiling packages", packages))
+    toolchain.run([*command, "-o", str(target / "kube"), "."], MODULE, env, Progress("compiling packages", packages))
     for name in NAMES:
         (target / name).symlink_to("kube")
 
@@ -58,26 +56,8 @@ def _make(target: Path) -> None:
 def _packages(go: str, env: dict[str, str]) -> int:
     """Count the packages to compile; to do so, `go list` downloads the modules they are in."""
     modules = (MODULE / "go.sum").read_text().count("/go.mod ")
-    listed = _run([go, "list", "-deps", "-tags", TAGS, "."], env, Progress("downloading modules", modules))
-    return len(listed)
-
-
-def _run(command: list[str], env: dict[str, str], progress: Progress) -> list[str]:
-    """Run go, taking every line it prints as one step of progress; return the packages it names."""
-    packages: list[str] = []
-    last: deque[str] = deque(maxlen=15)
-    with subprocess.Popen(
-        command, cwd=MODULE, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    ) as process:
-        for step, line in enumerate(process.stdout or (), start=1):
-            last.append(line.rstrip())
-            if " " not in last[-1]:  # the others are messages, such as "go: downloading ..."
-                packages.append(last[-1])
-            progress.at(step)
-    if process.returncode != 0:
-        raise TestbedError("`go {}` failed:\n{}".format(command[1], "\n".join(last)))
-    progress.end()
-    return packages
+    command = [go, "list", "-deps", "-tags", TAGS, "."]
+    return len(toolchain.run(command, MODULE, env, Progress("downloading modules", modules)))
 
 
 def _ldflags() -> str:

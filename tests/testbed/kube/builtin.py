@@ -1,6 +1,7 @@
 """The built cluster: etcd, kube-apiserver, controllers and scheduler as plain processes on 127.0.0.1.
 
-It has no nodes, so pods stay Pending; everything else is the real thing. It needs neither root nor Docker.
+It has no nodes, so pods stay Pending; everything else is the real thing. It needs neither root nor Docker. A node
+can be added (tests/testbed/node), which needs root.
 The API is ready some 4 s after the start; controllers begin their work (default service accounts, garbage
 collection) 2 s later, and nobody waits for them.
 """
@@ -64,6 +65,11 @@ class BuiltCluster(Cluster):
     def url(self) -> str:
         """Where kube-apiserver answers, now or once it is started again."""
         return f"https://127.0.0.1:{self._api_port}"
+
+    @property
+    def authority(self) -> bytes:
+        """Certificate of the authority that signs the API server's certificate, and users'."""
+        return self._authority.pair.certificate
 
     @property
     def audit_log(self) -> Path:
@@ -161,6 +167,8 @@ class BuiltCluster(Cluster):
         command += [f"--service-cluster-ip-range={SERVICE_CIDR}", "--allow-privileged=true"]
         command += ["--tls-cert-file=apiserver.crt", "--tls-private-key-file=apiserver.key"]
         command += ["--client-ca-file=ca.crt", "--token-auth-file=tokens.csv"]
+        command += ["--kubelet-client-certificate=kubelets.crt", "--kubelet-client-key=kubelets.key"]
+        command += ["--kubelet-preferred-address-types=InternalIP"]
         command += ["--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction"]
         command += ["--service-account-issuer=https://kubernetes.default.svc.cluster.local"]
         command += ["--service-account-key-file=sa.pub", "--service-account-signing-key-file=sa.key"]
@@ -182,12 +190,16 @@ class BuiltCluster(Cluster):
     def _write_keys(self) -> None:
         service_accounts = pki.new_key()
         authority = self._authority.pair
-        server = self._authority.server("127.0.0.1", "10.96.0.1", "localhost", "kubernetes.default.svc")
+        service = [f"kubernetes{rest}" for rest in ("", ".default", ".default.svc", ".default.svc.cluster.local")]
+        server = self._authority.server("127.0.0.1", "10.96.0.1", "localhost", *service)
+        kubelets = self._authority.user("kube-apiserver", ["system:masters"])
         files = {
             "ca.crt": authority.certificate,
             "ca.key": authority.key,
             "apiserver.crt": server.certificate,
             "apiserver.key": server.key,
+            "kubelets.crt": kubelets.certificate,
+            "kubelets.key": kubelets.key,
             "sa.key": pki.private_pem(service_accounts),
             "sa.pub": pki.public_pem(service_accounts),
             "audit.json": b'{"apiVersion":"audit.k8s.io/v1","kind":"Policy","rules":[{"level":"Metadata"}]}',

@@ -67,10 +67,17 @@ class Cluster:
 
     def user_kubeconfig(self, name: str, groups: Sequence[str] = ()) -> Path:
         """Return the kubeconfig of another authenticated user, who has no rights until some are bound to him."""
-        path = self.scratch / f"user-{re.sub(r'[^A-Za-z0-9.-]', '-', name)}-{pki.new_token()[:6]}.kubeconfig"
+        return self._kubeconfig_of(f"user-{name}", pki.certificate_user(self._sign_user(name, groups)))
+
+    def account_kubeconfig(self, namespace: str, name: str) -> Path:
+        """Return the kubeconfig of a ServiceAccount, with a token as a pod gets one (TokenRequest, one hour)."""
+        token = self.kubectl("-n", namespace, "create", "token", name, "--duration=1h").strip()
+        return self._kubeconfig_of(f"account-{namespace}-{name}", {"token": token})
+
+    def _kubeconfig_of(self, name: str, user: dict[str, str]) -> Path:
+        path = self.scratch / f"{re.sub(r'[^A-Za-z0-9.-]', '-', name)}-{pki.new_token()[:6]}.kubeconfig"
         cluster = self._config()["clusters"][0]["cluster"]
         authority = base64.b64decode(cluster["certificate-authority-data"])
-        user = pki.certificate_user(self._sign_user(name, groups))
         return pki.write_secret(path, pki.kubeconfig(cluster["server"], authority, user))
 
     def stop_apiserver(self) -> None:

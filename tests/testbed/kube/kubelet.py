@@ -9,6 +9,8 @@ pod on it "starts", "runs" and "ends" as its annotations say:
 * ``durablejob.io/test-seconds``: how long it runs (default 0);
 * ``durablejob.io/test-grace``: how long it takes to end once it is deleted (default 0).
 
+Every container's log says the same (``kubelet_logs``).
+
 What it "started" stands in its **ledger**, an append-only file with a line per start: that is what the tests judge
 by. The line is written before anybody is told that the pod runs, as a program runs before its kubelet says so.
 """
@@ -28,6 +30,7 @@ from kubernetes.client import ApiException, CoreV1Api
 from urllib3.exceptions import HTTPError
 
 from tests.testbed.kube.cluster import Cluster
+from tests.testbed.kube.kubelet_logs import ADDRESS, LogServer
 
 KEY = "durablejob.io/attempt-key"
 END, SECONDS, GRACE = "durablejob.io/test-end", "durablejob.io/test-seconds", "durablejob.io/test-grace"
@@ -69,6 +72,7 @@ class FakeKubelet:
         self._deleted: dict[str, float] = {}
         """When the deletion of these was first seen."""
         self._beaten = 0.0
+        self._logs: LogServer | None = None
         self.errors: list[Exception] = []
         """What went wrong for another reason than that the API server was away or the pod changed meanwhile."""
 
@@ -84,6 +88,7 @@ class FakeKubelet:
         """Register the Node, and look after its pods from now on, in a thread."""
         known = time.monotonic()
         self._started = {start.pod: known for start in self.starts()}  # a restart starts nothing again
+        self._logs = LogServer()
         self._register()
         self._over.clear()
         self._thread = threading.Thread(target=self._run, name=self.node, daemon=True)
@@ -95,6 +100,9 @@ class FakeKubelet:
         if self._thread is not None:
             self._thread.join()
             self._thread = None
+        if self._logs is not None:
+            self._logs.close()
+            self._logs = None
 
     def remove(self) -> None:
         """Stop, and take the Node away, with the pods that are left on it."""
@@ -125,11 +133,11 @@ class FakeKubelet:
         room = {"cpu": "1000", "memory": "1000Gi", "pods": "10000"}
         ready = {"type": "Ready", "status": "True", "reason": "FakeKubelet", "message": "it runs nothing"}
         ready |= {"lastHeartbeatTime": now, "lastTransitionTime": now}
-        self._api.patch_node_status(
-            self.node,
-            {"status": {"capacity": room, "allocatable": room, "conditions": [ready]}},
-            _content_type=MERGE_PATCH,
-        )
+        status: Object = {"capacity": room, "allocatable": room, "conditions": [ready]}
+        if self._logs is not None:
+            status["addresses"] = [{"type": "InternalIP", "address": ADDRESS}]
+            status["daemonEndpoints"] = {"kubeletEndpoint": {"Port": self._logs.port}}
+        self._api.patch_node_status(self.node, {"status": status}, _content_type=MERGE_PATCH)
         self._beaten = time.monotonic()
 
     def _run(self) -> None:

@@ -64,8 +64,10 @@ def jars(spark_home: Path) -> str:
     return f"{spark_home}/jars/*"
 
 
-def compile_java(sources: Sequence[Path], out_jar: Path, extra_classpath: Iterable[Path] = ()) -> Path:
-    """Compile Java sources against Spark's jars into `out_jar`, and return it.
+def compile_java(
+    sources: Sequence[Path], out_jar: Path, extra_classpath: Iterable[Path] = (), version: str = VERSION
+) -> Path:
+    """Compile Java sources against the jars of this version of Spark into `out_jar`, and return it.
 
     The result is kept in the cache, named by the content of the sources.
 
@@ -76,9 +78,9 @@ def compile_java(sources: Sequence[Path], out_jar: Path, extra_classpath: Iterab
     javac = java_home() / "bin" / "javac"
     if not javac.exists():
         raise TestbedError(f"javac is needed (Java here: {java_home()}): Debian package openjdk-17-jdk-headless")
-    classpath = os.pathsep.join([jars(build()), *map(str, extra_classpath)])
+    classpath = os.pathsep.join([jars(build(version)), *map(str, extra_classpath)])
     parts = [part for path in sources for part in (path.name.encode(), path.read_bytes())]
-    name = f"java-{cache.key(VERSION, classpath, *parts)}"
+    name = f"java-{cache.key(version, classpath, *parts)}"
 
     def make(target: Path) -> None:
         command = [str(javac), "--release", str(OLDEST_JAVA), "-cp", classpath, "-d", str(target / "classes")]

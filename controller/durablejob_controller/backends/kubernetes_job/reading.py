@@ -8,19 +8,20 @@ a suspension count neither as failed nor as succeeded; a Job that is being delet
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from durablejob_controller import reasons
 from durablejob_controller.backends.contract import Phase, Run, Verdict
-from durablejob_controller.backends.kubernetes_job.manifest import (
-    KEY,
-    QUEUE,
-    Object,
-    is_held,
-    is_inert,
-    is_suspended,
+from durablejob_controller.backends.kubernetes_job.manifest import QUEUE, is_inert, is_suspended
+from durablejob_controller.backends.kubernetes_objects.objects import Object, is_held
+from durablejob_controller.backends.kubernetes_objects.pods import (
+    containers,
+    expires,
+    obstacle,
+    phase,
+    reason,
 )
 
 CONTROLLER_UID = "batch.kubernetes.io/controller-uid"
@@ -28,12 +29,6 @@ CONTROLLER_UID = "batch.kubernetes.io/controller-uid"
 _FOREGROUND = "foregroundDeletion"
 """Finalizer of the garbage collector, until all pods of a deleted Job are gone."""
 _ACTIVE = ("Pending", "Running", "Unknown")
-
-
-def key_of(job: Object) -> str | None:
-    """Key of the attempt that this Job says to be of."""
-    key = (job["metadata"].get("labels") or {}).get(KEY)
-    return key if isinstance(key, str) else None
 
 
 def needs_pods(job: Object) -> bool:
@@ -45,8 +40,11 @@ def needs_pods(job: Object) -> bool:
     return _is_deleting(job) or not _count(job, "ready")
 
 
-def run_of(job: Object, pods: Sequence[Object]) -> Run:
-    """The run that this Job is, with its pods (which may be left out unless ``needs_pods``)."""
+def run_of(job: Object, pods: Sequence[Object], start_deadline: int, tail: str | None = None) -> Run:
+    """The run that this Job is, with its pods (which may be left out unless ``needs_pods``).
+
+    ``start_deadline``: seconds that its pods may need to start. ``tail``: the last lines of the failed program's log.
+    """
     meta = job["metadata"]
     facts: dict[str, Any] = {
         "id": meta["uid"],
@@ -59,13 +57,23 @@ def run_of(job: Object, pods: Sequence[Object]) -> Run:
         return Run(phase=Phase.INERT, **facts)
     ended = _ended(job)
     if ended is not None and not _ended_by_deletion(job, ended):
-        return _ending(ended, pods, facts)
-    if _is_deleting(job) and not _is_foreground(job) and not any(_phase(pod) in _ACTIVE for pod in pods):
+        return _ending(ended, pods, facts, tail)
+    if _is_deleting(job) and not _is_foreground(job) and not any(phase(pod) in _ACTIVE for pod in pods):
         words = "the Job was deleted before it had ended"
         return Run(phase=Phase.ENDED, verdict=Verdict.DELETED, message=words, **facts)
-    begun = _count(job, "ready") or any(_phase(pod) != "Pending" for pod in pods)
-    phase = Phase.RUNNING if begun else Phase.QUEUED
-    return Run(phase=phase, message=_waiting(job, pods), condemned=_condemned(job), **facts)
+    begun = _count(job, "ready") or any(phase(pod) != "Pending" for pod in pods)
+    if begun:
+        return Run(phase=Phase.RUNNING, condemned=_condemned(job), **facts)
+    return Run(phase=Phase.QUEUED, condemned=_condemned(job), **_waiting(job, pods, start_deadline), **facts)
+
+
+def culprit(job: Object, pods: Sequence[Object]) -> tuple[str, str, str] | None:
+    """Namespace, pod and container whose log says why this Job, which is not released yet, has failed."""
+    ended = _ended(job)
+    if ended is None or ended["type"] != "Failed" or not is_held(job) or _ended_by_deletion(job, ended):
+        return None
+    failed = _failed_container(pods)
+    return (job["metadata"]["namespace"], failed[0]["metadata"]["name"], failed[1]["name"]) if failed else None
 
 
 # --- how it ended ---------------------------------------------------------------------------------------
@@ -90,16 +98,17 @@ def _time(text: object) -> datetime:
     return datetime.fromisoformat(str(text))
 
 
-def _ending(ended: Mapping[str, Any], pods: Sequence[Object], facts: dict[str, Any]) -> Run:
+def _ending(ended: Mapping[str, Any], pods: Sequence[Object], facts: dict[str, Any], tail: str | None) -> Run:
     if ended["type"] == "Complete":
         return Run(phase=Phase.ENDED, verdict=Verdict.SUCCEEDED, exit_code=0, **facts)
-    reason, said = str(ended.get("reason") or "Failed"), str(ended.get("message") or "the Job failed")
+    why, said = str(ended.get("reason") or "Failed"), str(ended.get("message") or "the Job failed")
     code, cause, words = _cause(pods)
+    parts = (f"{why}: {said}", f"; {words}" if words else "", f". Its last lines:\n{tail}" if tail else "")
     return Run(
         phase=Phase.ENDED,
         verdict=Verdict.FAILED,
-        reason=(cause or reason)[:128],
-        message=f"{reason}: {said}{f'; {words}' if words else ''}",
+        reason=(cause or why)[:128],
+        message="".join(parts),
         exit_code=code,
         **facts,
     )
@@ -107,25 +116,33 @@ def _ending(ended: Mapping[str, Any], pods: Sequence[Object], facts: dict[str, A
 
 def _cause(pods: Sequence[Object]) -> tuple[int | None, str | None, str | None]:
     """Exit code, reason where it is more than that, and words, of the first container that failed."""
-    for pod in sorted(pods, key=lambda pod: _phase(pod) != "Failed"):
-        name, status = pod["metadata"]["name"], pod.get("status") or {}
-        evicted = status.get("reason")  # of the pod: Evicted, DeadlineExceeded
-        for container in _containers(pod):
+    failed = _failed_container(pods)
+    if failed is not None:
+        pod, container, end = failed
+        why = end.get("reason") or "Error"
+        words = f"container {container['name']} of pod {pod['metadata']['name']} ended with exit code"
+        cause = reason(pod) or (None if why == "Error" else why)
+        return end["exitCode"], cause, f"{words} {end['exitCode']} ({why})"
+    gone = next((pod for pod in _failed_first(pods) if reason(pod)), None)
+    if gone is None:
+        return None, None, None
+    return None, reason(gone), f"pod {gone['metadata']['name']}: {reason(gone)}"
+
+
+def _failed_container(pods: Sequence[Object]) -> tuple[Object, Mapping[str, Any], Mapping[str, Any]] | None:
+    """Pod, container status and its end, of the first that failed."""
+    for pod in _failed_first(pods):
+        for container in containers(pod):
             end = (container.get("state") or {}).get("terminated") or {}
-            code = end.get("exitCode")
-            if code:
-                why = end.get("reason") or "Error"
-                words = f"container {container['name']} of pod {name} ended with exit code {code} ({why})"
-                return code, evicted or (None if why == "Error" else why), words
-        if evicted:
-            return None, evicted, f"pod {name}: {evicted}"
-    return None, None, None
+            if end.get("exitCode"):
+                return pod, container, end
+        if reason(pod):
+            return None  # it was taken off its node: no program of it has failed
+    return None
 
 
-def _containers(pod: Object) -> Iterator[Mapping[str, Any]]:
-    status = pod.get("status") or {}
-    yield from status.get("initContainerStatuses") or ()
-    yield from status.get("containerStatuses") or ()
+def _failed_first(pods: Sequence[Object]) -> list[Object]:
+    return sorted(pods, key=lambda pod: phase(pod) != "Failed")
 
 
 # --- how it goes ----------------------------------------------------------------------------------------
@@ -142,22 +159,15 @@ def _condemned(job: Object) -> str | None:
     return None if queued and not started else reasons.PREEMPTED.reason
 
 
-def _waiting(job: Object, pods: Sequence[Object]) -> str | None:
-    """What the program waits for."""
+def _waiting(job: Object, pods: Sequence[Object], start_deadline: int) -> dict[str, Any]:
+    """What the program waits for: the cluster's word for it, if it has one, and in words; and how long it may."""
     if is_suspended(job) and not _is_deleting(job):
         queue = (job["metadata"].get("labels") or {}).get(QUEUE)
-        return f"waiting for Kueue to admit it, queue {queue}" if queue else None
-    for pod in pods:
-        if _phase(pod) != "Pending":
-            continue
-        for container in _containers(pod):
-            why = (container.get("state") or {}).get("waiting") or {}
-            if why.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
-                return f"{why['reason']}: {why.get('message') or container['name']}"[:512]
-        for condition in (pod.get("status") or {}).get("conditions") or ():
-            if (condition["type"], condition["status"]) == ("PodScheduled", "False"):
-                return f"{condition.get('reason')}: {condition.get('message')}"[:512]
-    return None
+        return {"message": f"waiting for Kueue to admit it, queue {queue}" if queue else None}
+    ends = [at for pod in pods if (at := expires(pod, start_deadline)) is not None]
+    waits: dict[str, Any] = {"expires": min(ends, default=None)}
+    hindered = next((found for pod in pods if phase(pod) == "Pending" and (found := obstacle(pod))), None)
+    return waits if hindered is None else {"reason": hindered.reason, "message": hindered.message, **waits}
 
 
 def _is_deleting(job: Object) -> bool:
@@ -166,10 +176,6 @@ def _is_deleting(job: Object) -> bool:
 
 def _is_foreground(job: Object) -> bool:
     return _FOREGROUND in (job["metadata"].get("finalizers") or ())
-
-
-def _phase(pod: Object) -> str:
-    return str((pod.get("status") or {}).get("phase") or "Pending")
 
 
 def _count(job: Object, name: str) -> int:

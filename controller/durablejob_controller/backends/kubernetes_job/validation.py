@@ -2,7 +2,7 @@
 
 What is refused by name would let the Job controller, the kubelet or somebody else start the program a second
 time, or take the Job out of the Job controller's hands. Everything else of a JobSpec is the API server's to
-judge, with its own words (``KubernetesJob.reserve``).
+judge, with its own words (``KubernetesObjects.reserve``).
 """
 
 from __future__ import annotations

@@ -8,11 +8,10 @@ own is no word about an object, and everything else is no answer. Neither quotes
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Mapping
 from typing import Any
 
-from durablejob_controller.backends.kubernetes_job.manifest import Object
+from durablejob_controller.backends.kubernetes_objects.objects import Object
 from durablejob_controller.backends.surroundings import KubernetesApi
 from durablejob_controller.errors import (
     BackendUnavailable,
@@ -26,21 +25,12 @@ from durablejob_controller.errors import (
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
-_BATCH = "/apis/batch/v1"
-_CORE = "/api/v1"
+PODS = "/api/v1{}/pods"
+"""The collection of pods; ``{}`` is where the namespace goes."""
 _PAGE = 500
-_RBAC = re.compile(r'User "[^"]*" cannot (\w+) resource "([^"]*)"')
-"""How k8s.io/apiserver's responsewriters.Forbidden words what the authorizer refused; admission never does."""
+_LOG_BYTES = 64 * 1024
 _SHAPE = (KeyError, TypeError, AttributeError, ValueError, IndexError)
 """What reading an object that is none raises."""
-
-
-def missing_right(error: Forbidden) -> str | None:
-    """The right that the controller's account lacks, if that is what was said."""
-    if error.status == 401:
-        return "to be known: HTTP 401"
-    found = _RBAC.search(str(error))
-    return f"{found[1]} {found[2]}" if found else None
 
 
 class Calls:
@@ -69,10 +59,9 @@ class Calls:
         except (NotFound, Conflict, Refused):
             raise
         except Forbidden as error:
-            lacking = missing_right(error)
-            if lacking is None:
+            if error.missing_right is None:
                 raise
-            raise CredentialsRefused(f"the controller's account lacks the right {lacking}") from error
+            raise CredentialsRefused(f"the controller's account lacks the right {error.missing_right}") from error
         except KubernetesError as error:
             raise BackendUnavailable(f"the API server gives no usable answer: {_words(error)}") from error
         except TimeoutError:
@@ -80,22 +69,35 @@ class Calls:
         except Exception as error:  # a host or a port that is none: httpx lets it through
             raise BackendUnavailable(f"the API server could not be asked: {type(error).__name__}") from error
 
-    async def get(self, namespace: str, name: str) -> Object | None:
-        """The Job of this name, by a quorum read; None: there is none."""
+    async def get(self, path: str) -> Object | None:
+        """The object at this path, by a quorum read; None: there is none."""
         try:
-            return checked(await self.send("GET", job_path(namespace, name)))
+            return checked(await self.send("GET", path))
         except NotFound:
             return None
         except KubernetesError as error:
-            raise BackendUnavailable(f"the Job {name} cannot be read: {_words(error)}") from error
+            raise BackendUnavailable(f"{path} cannot be read: {_words(error)}") from error
 
-    async def jobs(self, namespace: str | None, **selectors: str) -> list[Object]:
-        """All Jobs that match, in one namespace or all, by a quorum read."""
-        return await self._list(f"{_BATCH}{_in(namespace)}/jobs", selectors)
+    async def objects(self, collection: str, namespace: str | None, **selectors: str) -> list[Object]:
+        """All objects of a collection that match, in one namespace or all, by a quorum read."""
+        return await self._list(path_of(collection, namespace), selectors)
 
     async def pods(self, namespace: str | None, selector: str) -> list[Object]:
         """All pods with these labels, by a quorum read."""
-        return await self._list(f"{_CORE}{_in(namespace)}/pods", {"labelSelector": selector})
+        return await self.objects(PODS, namespace, labelSelector=selector)
+
+    async def log(self, namespace: str, pod: str, container: str, lines: int) -> str:
+        """The last lines of a container's log; raises ``BackendError``, whatever the reason."""
+        path = f"{path_of(PODS, namespace, pod)}/log"
+        # The kubelet counts the bytes from the first of these lines on.
+        params = {"container": container, "tailLines": str(lines), "limitBytes": str(_LOG_BYTES)}
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._kube.text(path, params=params)
+        except KubernetesError as error:
+            raise BackendUnavailable(_words(error)) from error
+        except TimeoutError:
+            raise BackendUnavailable(f"no answer within {self._timeout:g} s") from None
 
     async def _list(self, path: str, selectors: Mapping[str, str]) -> list[Object]:
         found: list[Object] = []
@@ -128,12 +130,10 @@ def checked(found: Object) -> Object:
     return found
 
 
-def job_path(namespace: str, name: str) -> str:
-    return f"{_BATCH}{_in(namespace)}/jobs/{name}"
-
-
-def jobs_path(namespace: str) -> str:
-    return f"{_BATCH}{_in(namespace)}/jobs"
+def path_of(collection: str, namespace: str | None, name: str | None = None) -> str:
+    """Path of a collection, or of one object in it."""
+    where = f"/namespaces/{namespace}" if namespace is not None else ""
+    return collection.format(where) + (f"/{name}" if name is not None else "")
 
 
 def delete_options(uid: str, version: str | None = None, *, propagation: str) -> dict[str, Any]:
@@ -141,10 +141,6 @@ def delete_options(uid: str, version: str | None = None, *, propagation: str) ->
     preconditions = {"uid": uid} | ({"resourceVersion": version} if version else {})
     kind = {"kind": "DeleteOptions", "apiVersion": "v1"}
     return {**kind, "propagationPolicy": propagation, "preconditions": preconditions}
-
-
-def _in(namespace: str | None) -> str:
-    return f"/namespaces/{namespace}" if namespace is not None else ""
 
 
 def _words(error: KubernetesError) -> str:
