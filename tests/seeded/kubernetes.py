@@ -48,7 +48,7 @@ KUBERNETES = (
     ),
     Bug(
         "what finds no room beside it takes its own from others", _O + "backend.py",
-        "            await self._remove_inert(kind, made)\n", "",
+        "            if not await self._remove_inert(kind, made):\n", "            if False:\n",
         (_T + "test_backend.py",),
     ),
     Bug(
