@@ -195,14 +195,10 @@ class SparkLaw(Law):
             await backend.aclose()
 
 
-class KubernetesCase(Case):
-    def __init__(self, behaviour: str) -> None:
-        self._cluster = ScriptedCluster(behaviour)
-        surroundings = replace(SURROUNDINGS, kubernetes=self._cluster, namespace=kubernetes_works.NAMESPACE)
-        self.backend = kubernetes.make(kubernetes_works.SPEC, surroundings)
+class ObjectsCase(Case):
+    """A backend whose programs are objects of Kubernetes."""
 
-    def job(self, name: str = "load", **changes: str) -> DurableJob:
-        return kubernetes_works.job(name, kubernetes_works.template(*changes.values()))
+    _cluster: ScriptedCluster | ScriptedPods
 
     async def reserved(self, job: DurableJob) -> Submission:
         return await kubernetes_works.reserve(job, self.backend)
@@ -213,9 +209,6 @@ class KubernetesCase(Case):
     async def finish(self, job: DurableJob) -> None:
         self._cluster.finish(kubernetes_works.key(job))
 
-    def forget(self) -> None:
-        self._cluster.jobs.clear()
-
     def fill(self, full: bool) -> bool:
         self._cluster.full = full
         return True
@@ -223,6 +216,19 @@ class KubernetesCase(Case):
     def hinder(self) -> bool:
         self._cluster.hindered = True
         return True
+
+
+class KubernetesCase(ObjectsCase):
+    def __init__(self, behaviour: str) -> None:
+        self._cluster = self._jobs = ScriptedCluster(behaviour)
+        surroundings = replace(SURROUNDINGS, kubernetes=self._cluster, namespace=kubernetes_works.NAMESPACE)
+        self.backend = kubernetes.make(kubernetes_works.SPEC, surroundings)
+
+    def job(self, name: str = "load", **changes: str) -> DurableJob:
+        return kubernetes_works.job(name, kubernetes_works.template(*changes.values()))
+
+    def forget(self) -> None:
+        self._jobs.jobs.clear()
 
 
 class KubernetesLaw(Law):
@@ -248,34 +254,17 @@ class KubernetesLaw(Law):
             await kube.aclose()  # the backend's client is the controller's
 
 
-class DriverCase(Case):
+class DriverCase(ObjectsCase):
     def __init__(self, behaviour: str) -> None:
-        self._cluster = ScriptedPods(behaviour)
+        self._cluster = self._drivers = ScriptedPods(behaviour)
         surroundings = replace(SURROUNDINGS, kubernetes=self._cluster, namespace=driver_works.NAMESPACE)
         self.backend = kubernetes.make(driver_works.SPEC, surroundings)
 
     def job(self, name: str = "load", **changes: str) -> DurableJob:
         return driver_works.job(name, arguments=list(changes.values()))
 
-    async def reserved(self, job: DurableJob) -> Submission:
-        return await kubernetes_works.reserve(job, self.backend)
-
-    def starts(self, job: DurableJob) -> int:
-        return self._cluster.ledger.count(kubernetes_works.key(job))
-
-    async def finish(self, job: DurableJob) -> None:
-        self._cluster.finish(kubernetes_works.key(job))
-
     def forget(self) -> None:
-        self._cluster.pods.clear()
-
-    def fill(self, full: bool) -> bool:
-        self._cluster.full = full
-        return True
-
-    def hinder(self) -> bool:
-        self._cluster.hindered = True
-        return True
+        self._drivers.pods.clear()
 
 
 class DriverLaw(KubernetesLaw):

@@ -90,6 +90,10 @@ class Desk:
         """How often each program truly started."""
         return Counter(self.ledger.read_text().split())
 
+    def release(self, program: str) -> None:
+        """Let a program go on that is told to be ``held-…``."""
+        Path(f"{self.ledger}.{program}.released").touch()
+
     def events(self, name: str) -> list[str]:
         """Reasons of the job's events, oldest first."""
         return [event["reason"] for event in self._events(name)]

@@ -52,7 +52,7 @@ class Runs:
     def log(self, dag: str, run: str, tries: int = 1) -> str:
         return self.airflow.task_log(dag, run, "job", tries)
 
-    def read(self, words: str, dag: str, run: str, tries: int = 1, timeout: float = 60) -> None:
+    def read(self, words: str, dag: str, run: str, tries: int = 1, timeout: float = 120) -> None:
         """Wait until the task's log says this; Airflow shows it a moment after it was written."""
         deadline = time.monotonic() + timeout
         log = ""
@@ -95,18 +95,19 @@ def test_a_failure_is_retried_as_the_next_attempt_with_todays_arguments(runs: Ru
 
 
 def test_a_killed_worker_is_replaced_by_a_retry_that_re_attaches(runs: Runs) -> None:
-    run = runs.trigger("polling", "worker", "succeed", "throw", seconds=20)
+    run = runs.trigger("polling", "worker", "held-succeed", "throw")
     job = runs.job("polling", run)
     driver = runs.desk.state(job, "Running", timeout=120)["externalID"]
     for pid in reversed(runs.airflow.task_pid("polling", run, "job")):
         os.kill(pid, signal.SIGKILL)
+    # The second try's arguments differ from the first's, and what runs already is not touched.
+    runs.read("The task's work has changed since the job was submitted: spark.arguments[2]", "polling", run, 2)
+    runs.read("was 'held-succeed', would be 'throw'", "polling", run, 2)
+    runs.desk.release("worker")
     end = runs.end("polling", run)
     assert (end["state"], end["try_number"]) == ("success", 2)
     assert runs.desk.starts()["worker"] == 1
     assert runs.airflow.xcom("polling", run, "job")["externalId"] == driver
-    # The second try's arguments differ from the first's, and what runs already is not touched.
-    runs.read("The task's work has changed since the job was submitted: spark.arguments[2]", "polling", run, 2)
-    runs.read("was 'succeed', would be 'throw'", "polling", run, 2)
 
 
 def test_a_killed_triggerer_loses_nothing(runs: Runs) -> None:

@@ -324,6 +324,7 @@ def recreated(run: Run) -> None:
     run.begin()
     run.end("success")
     run.over()
+    run.forgotten()
     run.af.api("DELETE", f"/dags/{run.dag}/dagRuns/{run.id}")
     run.trigger()
     run.until(lambda: len(run.side.programs(run)) > 1, "the second program")

@@ -172,6 +172,20 @@ class Run:
         """
         self.af.wait_state(self.dag, self.id, None, ("success", "failed"))
 
+    def forgotten(self) -> None:
+        """Wait until the scheduler has heard from its executor of the task's end.
+
+        What it hears later it takes for the end of a task that was made again with the same try number (Airflow 3.3).
+        """
+        told = f"TaskInstance Finished: dag_id={self.dag}, task_id={TASK}, run_id={self.id}, "
+        ended = tuple(f" state={state}," for state in END)
+
+        def heard() -> bool:
+            lines = (line for line in self.af.log("scheduler").splitlines() if told in line)
+            return any(state in line for line in lines for state in ended)
+
+        self.until(heard, "the scheduler has heard of the task's end")
+
     def ended_in_try(self, number: int) -> None:
         """Wait until the task has ended in this try, or a later one."""
 
