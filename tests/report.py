@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.bench import drivers, yarn
+from tests.bench import drivers, triggers, yarn
 from tests.bench.table import Row as Titled
 
 ROOT = Path(__file__).parents[1]
@@ -141,6 +141,7 @@ PARTS: tuple[tuple[str, str, Callable[[Figures], str]], ...] = (
     ("seeded", "The tests' own power (`make seeded`)", seeded),
     ("bench-yarn", "What a submission to YARN costs (`make bench`)", bench(yarn.ROWS)),
     ("bench-drivers", "What a submission of a driver's Pod costs (`make bench`)", bench(drivers.ROWS)),
+    ("bench-triggers", "Tasks that wait in a triggerer (`make bench`)", bench(triggers.ROWS)),
 )
 
 

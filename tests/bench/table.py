@@ -26,8 +26,8 @@ def parser(prog: str, about: str | None) -> argparse.ArgumentParser:
     return made
 
 
-def show(rows: Sequence[Row], measure: Callable[[], Figures], target: Path | None) -> int:
-    """Measure and tell; returns the command's exit code."""
+def show(rows: Sequence[Row], measure: Callable[[], Figures], target: Path | None, **versions: str) -> int:
+    """Measure and tell, also with which versions; returns the command's exit code."""
     load = os.getloadavg()[0]
     try:
         figures = measure()
@@ -41,6 +41,7 @@ def show(rows: Sequence[Row], measure: Callable[[], Figures], target: Path | Non
     if target:
         target.parent.mkdir(parents=True, exist_ok=True)
         about = {
+            **versions,
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
             "python": platform.python_version(),
             "load": load,

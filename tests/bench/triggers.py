@@ -7,7 +7,6 @@ the job's end (its answer has come): in the process, to the trigger's event; in 
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import resource
@@ -16,7 +15,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
@@ -25,13 +23,13 @@ import sqlalchemy
 
 from durablejob_airflow.identity import TaskIdentity
 from tests.bench.meter import cpu_seconds, memory_mb, quantile
+from tests.bench.table import Figures, Row, parser, show
 from tests.bench.waiting_jobs import DEPLOYMENT, WaitingJobs, watches
 from tests.testbed import airflow, kube, postgres
 from tests.testbed.errors import TestbedError
 from tests.testbed.kube.cluster import Cluster
 from tests.testbed.kube.crds import install
 
-Figures = dict[str, float]
 ROOT = Path(__file__).parents[2]
 RATE = 10.0
 """Jobs that end in a second, where their latency is measured."""
@@ -198,7 +196,7 @@ def _scheduled(af: airflow.Airflow) -> dict[int, float]:
     return {int(index): at.timestamp() for index, at in rows}
 
 
-ROWS: tuple[tuple[str, str, str, str], ...] = (
+ROWS: tuple[Row, ...] = (
     ("our triggers without an Airflow", "alone_jobs", "", "10000"),
     ("  memory per waiting job", "alone_rss_kb_per_job", "kB", "50"),
     ("  memory of the process", "alone_rss_mb", "MiB", "-"),
@@ -220,42 +218,23 @@ ROWS: tuple[tuple[str, str, str, str], ...] = (
 )
 
 
-def main() -> int:
-    """The command."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.triggers", description=__doc__)
-    parser.add_argument("--json", type=Path, help="write the figures there")
-    parser.add_argument("--jobs", type=int, default=10_000, help="without an Airflow (default: %(default)s)")
-    parser.add_argument("--triggers", type=int, default=2000, help="in a triggerer (default: %(default)s)")
-    parser.add_argument("--sample", type=int, default=300, help="ends that are timed (default: %(default)s)")
-    options = parser.parse_args()
-    load = os.getloadavg()[0]
+def measure(jobs: int, triggers: int, sample: int) -> Figures:
+    """Both, one after the other."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]  # a triggerer holds a log file for each trigger
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    figures: Figures = {}
-    try:
-        with kube.running(durable=True) as cluster:
-            install(cluster)
-            if options.jobs:
-                print(f"-- {options.jobs} of our triggers in a process without an Airflow", flush=True)
-                figures |= in_a_process(cluster, options.jobs, min(options.sample, options.jobs))
-            if options.triggers:
-                print(f"-- {options.triggers} triggers in one real triggerer", flush=True)
-                figures |= in_a_triggerer(cluster, options.triggers, min(options.sample, options.triggers // 2))
-    except TestbedError as error:
-        print(f"the benchmark cannot run: {error}", file=sys.stderr)
-        return 2
-    print(f"\n{'what':48} {'measured':>10}       {'target':>8}")
-    for title, name, unit, target in ROWS:
-        if name in figures:
-            print(f"{title:48} {figures[name]:10.1f} {unit:5} {target:>8}")
-    print(f"(load of the machine when it began: {load:.1f} on {os.cpu_count()} cores)")
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        at = datetime.now(UTC).isoformat(timespec="seconds")
-        about: dict[str, Any] = {"at": at, "load": load, "airflow": version("apache-airflow")}
-        options.json.write_text(json.dumps({**figures, "about": about}, indent=2) + "\n")
-        print(f"written to {options.json}")
-    return 0
+    with kube.running(durable=True) as cluster:
+        install(cluster)
+        print(f"-- {jobs} of our triggers in a process without an Airflow", flush=True)
+        figures = in_a_process(cluster, jobs, sample)
+        print(f"-- {triggers} triggers in one real triggerer", flush=True)
+        return figures | in_a_triggerer(cluster, triggers, sample)
+
+
+def main() -> int:
+    """The command."""
+    options = parser("python -m tests.bench.triggers", __doc__).parse_args()
+    sizes = (1000, 200, 50) if options.quick else (10_000, 2000, 300)
+    return show(ROWS, lambda: measure(*sizes), options.json, airflow=version("apache-airflow"))
 
 
 if __name__ == "__main__":
