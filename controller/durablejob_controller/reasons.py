@@ -90,7 +90,8 @@ REFUSED_COPY = Why("RefusedCopy", "Only a copy that the fence turned away is kno
 FOUND_WITHOUT_RESERVATION = Why(
     "FoundWithoutReservation",
     "The external system knows a run of this attempt that this resource does not (was etcd restored from a backup?). "
-    "It is never submitted again: see what the run did, then raise spec.attempt with spec.acceptLost.",
+    "It is never submitted again: see what the run did, then set spec.acceptLost and clear the Airflow task (a job "
+    "without one: raise spec.attempt as well).",
 )
 
 
