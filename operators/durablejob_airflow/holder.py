@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from durablejob_airflow import story
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _DISBELIEF = {401: 3, 403: 3, 404: 7}
 """HTTP status -> how often it is not believed: for 3.5 s, and for a minute (``Backoff``)."""
+_CONFLICTS = 7
+"""So often in a row somebody else may have written first: for a minute. Then it is no other writer who answers so."""
 
 
 def believed(call: Callable[[], T], pause: Callable[[float], None], log: Log) -> T:
@@ -73,6 +76,7 @@ class JobHolder:
     """How this try came to hold its attempt: CREATE, TAKE_OVER or RAISE; None if it did already."""
     _record: Record | None = None
     _why: str = ""
+    _conflicts: Backoff = field(default_factory=Backoff)
 
     def patiently(self, call: Callable[[], T], holding: bool = False) -> T:
         """The call's result, however long the API server is away: an outage burns no retry.
@@ -196,20 +200,31 @@ class JobHolder:
             annotations = {**self.identity.annotations, CREATED_AT: format_time(datetime.now(UTC))}
             self.jobs.create(manifest(self.identity.name, self.jobs.namespace, spec, labels, annotations))
 
-        try:
-            self.patiently(create)
-        except Conflict:  # our own request, repeated after a lost answer, or another try's: the job will tell
-            self.log.info("DurableJob %s exists already; looking at it", self.identity.name)
+        # It may exist by our own request, repeated after a lost answer, or by another try's: the job will tell.
+        self._unless_overtaken(create, "exists already")
 
     def _swap(self, raw: Mapping[str, Any], **changes: Any) -> None:
         """Write changes of the spec, unless somebody wrote since; then the next look decides anew."""
         try:
-            self.patiently(lambda: self.jobs.replace({**raw, "spec": {**raw["spec"], **changes}}))
-        except Conflict:
-            self.log.info("DurableJob %s was changed meanwhile; looking again", self.identity.name)
+            write = partial(self.jobs.replace, {**raw, "spec": {**raw["spec"], **changes}})
+            self._unless_overtaken(write, "was changed meanwhile")
         except Refused as error:
             if error.status != 404:
                 raise
+
+    def _unless_overtaken(self, write: Callable[[], object], what: str) -> None:
+        """Write; where somebody else was faster, pause for the next look.
+
+        :raises Conflict: somebody was, time and again
+        """
+        try:
+            self.patiently(write)
+            self._conflicts.reset()
+        except Conflict as error:
+            if self._conflicts.count >= _CONFLICTS:
+                raise
+            self.log.info("DurableJob %s %s; looking again (%s)", self.identity.name, what, error)
+            self.pause(self._conflicts.next())
 
     def _raise(self, raw: Mapping[str, Any], job: JobView, decision: Decision) -> None:
         """The next attempt, with today's work, in one write."""
