@@ -18,7 +18,6 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from durablejob_airflow import DEFAULT_CONN_ID, story, wishes
 from durablejob_airflow.airflow_side import map_index_of
 from durablejob_airflow.links import ExternalJobLink
-from durablejob_airflow.resource import ResourceError
 from durablejob_airflow.view import JobView
 from durablejob_airflow.watch import GivenUp, Notice, watching
 
@@ -278,8 +277,9 @@ async def _cancel_if_wished(trigger: DurableJobTrigger, ti: Any) -> None:
     try:
         async with connected(trigger.durablejob_conn_id, trigger.namespace) as jobs:
             done = await jobs.cancel(trigger.name, trigger.holder_id, verdict.cause, CANCEL_SECONDS)
-    except ResourceError as error:
-        log.warning("DurableJob %s could not be asked to end (%s): %s", trigger.name, verdict.cause, error)
+    except Exception as error:  # whatever it is, it is told: nobody waits for this task
+        why = f"{type(error).__name__}: {error}"
+        log.warning("DurableJob %s could not be asked to end (%s): %s", trigger.name, verdict.cause, why)
     else:
         log.info("DurableJob %s: %s, cause %s", trigger.name, "asked to end" if done else "not ours", verdict.cause)
 
