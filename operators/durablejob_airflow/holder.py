@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from durablejob_airflow import story
 from durablejob_airflow.contract import CannotRun, Log, Policy, Stale, Store
-from durablejob_airflow.identity import Decision, Record, TaskIdentity, TryFacts, Verb, decide
+from durablejob_airflow.identity import Decision, Record, Relation, TaskIdentity, TryFacts, Verb, decide, relate
 from durablejob_airflow.payload import differences, manifest
 from durablejob_airflow.resource import Absent, Backoff, Conflict, Refused, Unavailable
 from durablejob_airflow.view import JobView, view_of
@@ -161,17 +161,16 @@ class JobHolder:
             self._create()
         elif raw is None or job is None:
             return self._without_job(decision)
-        elif decision.verb is Verb.RESUME:
+        elif decision.verb is Verb.RESUME or (decision.verb is Verb.TAKE_OVER and job.ended is not None):
             self._remember(job)
-            return job
+            return job  # an end that was seen counts, and there is nothing left to hold
         elif decision.verb is Verb.AWAIT_END:
             self.tell(job)
             self.pause(1.0)
         elif decision.verb is Verb.RAISE:
             self._raise(raw, job, decision)
         elif decision.verb is Verb.TAKE_OVER:
-            if job.ended is None:  # else there is nothing to stop: its end counts
-                self._compare(raw)
+            self._compare(raw)
             self._swap(raw, holder=self._as_holder(job))
         elif decision.verb is Verb.CANCEL:
             cause = {"attempt": job.attempt, "holderID": self.facts.id, "cause": "Cleared"}
@@ -282,9 +281,10 @@ class JobHolder:
 
     # Holding -------------------------------------------------------------------------------------
 
-    def again(self) -> JobView:
+    def again(self, seen: str = "") -> JobView:
         """The job this try holds.
 
+        :param seen: what is known of its end, for whom it is gone by now
         :raises CannotRun: it was deleted
         :raises Stale: another try holds it
         """
@@ -292,7 +292,7 @@ class JobHolder:
         if job is None:
             raise CannotRun(
                 f"DurableJob {self.jobs.namespace}/{self.identity.name} was deleted while the task waited for it. "
-                "Clear the task to run it anew"
+                f"{seen}Clear the task to run it anew"
             )
         if job.holder is None or job.holder.id != self.facts.id:
             holder = f"try {job.holder.try_number}" if job.holder else "nobody"
@@ -308,26 +308,49 @@ class JobHolder:
             self.tell(job)
         return job
 
-    def take_result(self, job: JobView) -> dict[str, Any]:
-        """Record and acknowledge the result of a succeeded attempt: its job need not be kept for longer any more.
+    def glance(self, result: Mapping[str, Any]) -> JobView | None:
+        """The job of whose success this is the result, if it can be read at once."""
+        try:
+            raw = self.jobs.get(self.identity.name)
+        except Exception as error:  # whatever it is, the success is known
+            self.log.warning("DurableJob %s has succeeded, and cannot be read now: %s", self.identity.name, error)
+            return None
+        job = view_of(raw) if raw else None
+        if job is None or not _gave(job, result):
+            self.log.info("DurableJob %s has succeeded, and is gone since", self.identity.name)
+            return None
+        return job
 
-        Neither can make a success of the job a failure of the task.
+    def take_result(self, result: dict[str, Any], acknowledge: bool = True) -> dict[str, Any]:
+        """Record the result of a succeeded attempt, and acknowledge it: its job need not be kept for longer any more.
+
+        Both once, without patience: the task has succeeded with its job, and only the job's time to live depends on
+        the acknowledgement. A time limit may strike here; then, too, it is for the operator to return the result.
         """
-        result = job.result()
         try:
             record = self._record or self.store.load()
             if record is not None:
                 self._record = replace(record, result=result)
                 self.store.save(self._record)
-            self._acknowledge()
-        except Exception as error:
+            if acknowledge:
+                self._acknowledge(result)
+        except Exception as error:  # whatever it is, it does not make a success of the job a failure of the task
             self.log.warning("The job has succeeded, but that could not be noted: %s", error)
         return result
 
-    def _acknowledge(self) -> None:
-        while True:
-            raw, job = self.look()
-            ours = job is not None and job.holder is not None and job.holder.id == self.facts.id
-            if raw is None or job is None or job.holder is None or not ours or job.holder.acknowledged >= job.attempt:
-                return
-            self._swap(raw, holder=raw["spec"]["holder"] | {"acknowledged": job.attempt})
+    def _acknowledge(self, result: Mapping[str, Any]) -> None:
+        """Write it into the job, as its holder: unless a later try is that by now."""
+        raw = self.jobs.get(self.identity.name)
+        job = view_of(raw) if raw else None
+        if raw is None or job is None or not _gave(job, result):
+            return
+        if job.holder is None or job.holder.acknowledged >= job.attempt:
+            return
+        if relate(self._record, job, self.facts) in (Relation.SAME, Relation.RETRY, Relation.UNKNOWN):
+            holder = self._as_holder(job) | {"acknowledged": job.attempt}
+            self.jobs.replace({**raw, "spec": {**raw["spec"], "holder": holder}})
+
+
+def _gave(job: JobView, result: Mapping[str, Any]) -> bool:
+    """Whether the result is of the job's current attempt, which has succeeded."""
+    return job.ended == "Succeeded" and (job.uid, job.attempt) == (result["uid"], result["attempt"])

@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import importlib
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
@@ -260,6 +260,21 @@ class DurableJobTrigger(WatchingTrigger):
         )
         _handed_over.add(task)
         task.add_done_callback(_handed_over.discard)
+
+
+def success_in(event: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The result of the succeeded attempt of which a trigger's event tells; None: it tells of none.
+
+    An event of an older triggerer has no result.
+    """
+    return event.get("result") if event and event.get("state") == "Succeeded" else None
+
+
+def failure_in(event: Mapping[str, Any] | None) -> str:
+    """The other end of which a trigger's event tells, as a sentence; empty: it tells of none."""
+    if event is None or event.get("state") not in ("Failed", "Cancelled", "Lost"):
+        return ""
+    return f"The trigger saw attempt {event.get('attempt')}: {event['state']}. "
 
 
 async def _cancel_if_wished(trigger: DurableJobTrigger, ti: Any) -> None:
