@@ -69,11 +69,11 @@ class JobHolder:
     """Sleeps; raises if the process is to stop."""
     is_skip: Callable[[JobView], bool] = lambda job: False
     """Whether an end makes the task skipped: then a retry starts no next attempt."""
+    count: Callable[[Verb], None] = lambda verb: None
+    """Told of each decision, once until another one is made."""
     policy: Policy = field(default_factory=Policy)
     labels: Mapping[str, str] = field(default_factory=dict)
     told: JobView | None = None
-    brought: Verb | None = None
-    """How this try came to hold its attempt: CREATE, TAKE_OVER or RAISE; None if it did already."""
     _record: Record | None = None
     _why: str = ""
     _conflicts: Backoff = field(default_factory=Backoff)
@@ -155,8 +155,7 @@ class JobHolder:
         if decision.why != self._why:
             self._why = decision.why
             self.log.info("DurableJob %s: %s. Now: %s", self.identity.name, decision.why, decision.verb.value)
-        if decision.verb in (Verb.CREATE, Verb.TAKE_OVER, Verb.RAISE):
-            self.brought = decision.verb
+            self.count(decision.verb)
         if decision.verb is Verb.CREATE:
             self._create()
         elif raw is None or job is None:

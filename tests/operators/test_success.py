@@ -5,52 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout, TaskDeferred
+from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
 from airflow.sdk.execution_time.timeout import timeout
 
-from durablejob_airflow.operators import DurableJobOperator
 from durablejob_airflow.resource import Conflict, Refused, Unavailable
-from tests.operators.memory import MemoryJobs, holder
-from tests.operators.test_operator import Task
+from tests.operators.desk import Desk
+from tests.operators.memory import holder
 
 BROKEN = [Unavailable("away"), Refused(403, "forbidden"), Conflict("changed"), OSError("no token")]
-
-
-class Desk:
-    """A task whose jobs are in memory."""
-
-    def __init__(self) -> None:
-        self.task = Task("unused")
-        self.jobs = MemoryJobs()
-
-    def operator(self, **arguments: Any) -> DurableJobOperator:
-        operator = self.task.operator(**{"poll_interval": 0.01} | arguments)
-        ref = {"kind": "JobBackend", "name": "fake", "type": "Plugin"}
-        operator.hook = SimpleNamespace(
-            jobs=lambda namespace: self.jobs,
-            deployment_id="tests",
-            resource_url=lambda *_: "http://job.example",
-            backend_ref=lambda *_: ref,
-        )
-        return operator
-
-    def deferred(self) -> dict[str, Any]:
-        """Let the task defer, and its job succeed; returns the trigger's event."""
-        with pytest.raises(TaskDeferred):
-            self.operator(deferrable=True).execute(self.task.context())
-        (name,) = self.jobs.kept
-        self.jobs.end(name)
-        result = {"name": name, "namespace": "ns", "uid": f"uid-{name}", "attempt": 1, "externalId": "run-1"}
-        return {"namespace": "ns", "name": name, "attempt": 1, "state": "Succeeded", "result": result}
-
-    @property
-    def job(self) -> dict[str, Any]:
-        (job,) = self.jobs.kept.values()
-        return job
 
 
 @pytest.fixture

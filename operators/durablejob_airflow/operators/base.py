@@ -21,7 +21,7 @@ from pydantic import BaseModel
 from durablejob_airflow import DEFAULT_CONN_ID, airflow_side, cancel, story, wishes
 from durablejob_airflow.contract import CannotRun, Policy, Stale
 from durablejob_airflow.holder import JobHolder
-from durablejob_airflow.identity import OnLost, Verb
+from durablejob_airflow.identity import OnLost
 from durablejob_airflow.links import ExternalJobLink, ResourceLink
 from durablejob_airflow.operators.refused import Refusals, take_out
 from durablejob_airflow.patience import KillWatch, Patience
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 
 ON_KILL_SECONDS = 4.0
 """The supervisor sends SIGKILL 5 s after SIGTERM."""
-_METRICS = {Verb.CREATE: "created", Verb.TAKE_OVER: "reattached", Verb.RAISE: "next_attempt"}
-"""How a try came to hold its attempt -> name of the metric."""
 
 
 class DurableOperator(BaseOperator):
@@ -188,8 +186,6 @@ class DurableOperator(BaseOperator):
         if isinstance(found, dict):
             self.log.info("Returning the result that was recorded")
             return found
-        if job_holder.brought is not None:
-            airflow_side.count(_METRICS[job_holder.brought], context)
         return self._settle(job_holder, found, self.deferrable and not airflow_side.in_test_mode())
 
     def _resume(self, context: Context, may_defer: bool, event: Mapping[str, Any] | None = None) -> Any:
@@ -229,6 +225,7 @@ class DurableOperator(BaseOperator):
             spec=lambda: self._spec(todays_work()),
             pause=self._patience.pause,
             is_skip=self.is_skip,
+            count=partial(airflow_side.count, context),
             policy=Policy(self.on_lost, self.durable, self.on_work_changed == "fail"),
             labels=self.labels or {},
         )
