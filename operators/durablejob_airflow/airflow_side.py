@@ -111,12 +111,12 @@ def own_state(context: Mapping[str, Any]) -> tuple[wishes.Own, wishes.SeenState]
         own = wishes.Own.LIVE
     except AirflowRuntimeError as error:
         own = wishes.Own.ARCHIVED if _archived(error) else wishes.Own.UNKNOWN
-    except Exception:
+    except Exception:  # the line to the supervisor may fail in any way; what cannot be learnt keeps the job
         own = wishes.Own.UNKNOWN
     try:
         states = ti.get_task_states(
             dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=map_index_of(ti)
         )
-    except Exception:
+    except Exception:  # as above
         return own, wishes.UNKNOWN
     return own, wishes.pick(states, ti.run_id, ti.task_id, map_index_of(ti))

@@ -172,7 +172,7 @@ class DurableJobSensor(BaseSensorOperator):
             if self.soft_fail or self.never_fail:
                 raise AirflowSkipException(f"Skipped, though it failed: {error}") from error
             raise
-        except Exception as error:
+        except Exception as error:  # as in BaseSensorOperator: whatever a look raises
             if self.silent_fail:
                 self.log.exception("The look failed; waiting on, for silent_fail is set")
                 return PokeReturnValue(is_done=False)

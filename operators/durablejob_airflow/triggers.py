@@ -65,7 +65,7 @@ async def ask_airflow(question: str, dag_id: str, **asked: Any) -> Any:
     ask = partial(getattr(RuntimeTaskInstance, question), dag_id=dag_id, **asked)
     try:
         return await asyncio.get_running_loop().run_in_executor(_asking, ask)
-    except Exception as error:
+    except Exception as error:  # whatever it is, it is no answer, and tells nothing about the task
         log.warning("Airflow does not answer %s for DAG %s: %s", question, dag_id, error)
         return None
 
@@ -120,7 +120,7 @@ class WatchingTrigger(BaseTrigger):
     """Id of the task instance whose own job it is; None: it is somebody else's."""
 
     def __init__(self, *, durablejob_conn_id: str, namespace: str, name: str) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # untyped in Airflow
         self.durablejob_conn_id = durablejob_conn_id
         self.namespace = namespace
         self.name = name
@@ -144,7 +144,7 @@ class WatchingTrigger(BaseTrigger):
         await self._until_deferred()
         event: dict[str, Any] = {"namespace": self.namespace, "name": self.name, "state": state}
         event |= {"attempt": told.attempt if told else None, "result": told.result() if told else None}
-        yield TriggerEvent(event)  # type: ignore[no-untyped-call]
+        yield TriggerEvent(event)  # type: ignore[no-untyped-call]  # untyped in Airflow
 
     async def _end(self) -> tuple[JobView | None, str]:
         """The job as last seen and the state of the event, once there is nothing more to wait for."""
@@ -189,7 +189,7 @@ class WatchingTrigger(BaseTrigger):
                 run_id=ti.run_id,
                 map_index=map_index_of(ti),
             )
-        except Exception as error:
+        except Exception as error:  # whatever it is: the job is waited for without it
             self.log.warning("The link could not be stored: %s", error)
 
     async def _until_deferred(self) -> None:
