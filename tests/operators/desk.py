@@ -12,6 +12,9 @@ from durablejob_airflow.operators import DurableJobOperator
 from tests.operators.memory import MemoryJobs
 from tests.operators.test_operator import Task
 
+POLL = 0.01
+"""Seconds between two looks at a job."""
+
 
 class Desk:
     """One task, and its job."""
@@ -21,7 +24,7 @@ class Desk:
         self.jobs = MemoryJobs()
 
     def operator(self, **arguments: Any) -> DurableJobOperator:
-        operator = self.task.operator(**{"poll_interval": 0.01} | arguments)
+        operator = self.task.operator(**{"poll_interval": POLL} | arguments)
         ref = {"kind": "JobBackend", "name": "fake", "type": "Plugin"}
         operator.hook = SimpleNamespace(
             jobs=lambda namespace: self.jobs,
