@@ -14,6 +14,7 @@ _RECONCILE = ("tests/controller/test_reconcile.py", "tests/controller/test_recon
 _JOBS = ("tests/controller/test_jobs.py",)
 _MASTER = ("tests/backends/spark_standalone/test_backend.py", "tests/backends/spark_standalone/test_listing.py")
 _IDENTITY = ("tests/operators/test_identity.py",)
+_SUCCESS = ("tests/operators/test_success.py",)
 
 
 @dataclass(frozen=True)
@@ -300,6 +301,29 @@ BUGS = (
         "    return Verdict(Act.RESCHEDULE) if seen.state == \"running\" else KEEP\n",
         "    return Verdict(Act.CANCEL, \"User\")\n",
         ("tests/operators/test_wishes.py",),
+    ),
+    Bug(
+        "a success that the trigger has told is lost with its job", _A + "operators/base.py",
+        "        if self._success is None:\n            return self._settle(",
+        "        if True:\n            return self._settle(",
+        _SUCCESS,
+    ),
+    Bug(
+        "a time limit that strikes after the success fails the task", _A + "operators/base.py",
+        "        except (Exception, AirflowTaskTimeout) as error:", "        except Exception as error:",
+        _SUCCESS,
+    ),
+    Bug(
+        "a superseded try acknowledges the result", _A + "holder.py",
+        "        if relate(self._record, job, self.facts) in (Relation.SAME, Relation.RETRY, Relation.UNKNOWN):\n",
+        "        if True:\n",
+        _SUCCESS,
+    ),
+    Bug(
+        "a conflict is answered by the next try at once, for ever", _A + "cancel.py",
+        "        except (Unavailable, Conflict):\n",
+        "        except Conflict:\n            continue\n        except Unavailable:\n",
+        ("tests/operators/test_cancel.py",),
     ),
     Bug(
         "a refused argument that a DAG gives as a default is dropped without a word", _A + "operators/refused.py",
