@@ -9,11 +9,13 @@ between can grant or deny anything.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 from datetime import datetime
+from typing import Annotated
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from durablejob_api.job import DurableJob
 from durablejob_api.names import attempt_key
@@ -48,12 +50,18 @@ SWAPS = 5
 """Lost compare-and-swaps after which the driver is asked to come back."""
 
 
+def _hash(nonce: str) -> str:
+    return hashlib.sha256(nonce.encode()).hexdigest()
+
+
 class Call(BaseModel):
     """What a driver says of itself."""
 
     model_config = ConfigDict(extra="ignore")
 
-    nonce: str = Field(min_length=8, max_length=128)
+    nonce: Annotated[str, Field(min_length=8, max_length=128), AfterValidator(_hash)]
+    """What only this JVM can say. All that is compared and recorded is its hash, which whoever may read the resource
+    sees, and can say nothing with."""
     driver: str = Field(min_length=1, max_length=128)
     how: Ending = Ending.EXIT
     message: str | None = Field(default=None, max_length=512)

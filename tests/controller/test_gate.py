@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -24,6 +26,8 @@ UID = "uid-1"
 KEY = attempt_key(UID, 1)
 CALL = {"nonce": "nonce-one", "driver": "driver-1"}
 OTHER = {"nonce": "nonce-two", "driver": "driver-2"}
+KEPT = hashlib.sha256(b"nonce-one").hexdigest()
+"""What is recorded of CALL's nonce."""
 
 
 def claimed(state: str = "Open", **more: Any) -> Object:
@@ -80,7 +84,7 @@ def verdict(answer: ClientResponse) -> tuple[int, str | None]:
 async def test_the_first_driver_is_granted_and_recorded_as_the_winner() -> None:
     async with scene() as its:
         assert verdict(await its.post("start")) == (200, "granted")
-        assert (its.claim["state"], its.claim["nonce"], its.claim["driver"]) == ("Started", "nonce-one", "driver-1")
+        assert (its.claim["state"], its.claim["nonce"], its.claim["driver"]) == ("Started", KEPT, "driver-1")
         assert (its.stage.state(), its.stage.status()["externalID"]) == ("Running", "driver-1")
 
 
@@ -262,7 +266,7 @@ async def test_a_claims_jar_is_served_to_who_has_its_url() -> None:
 
 
 async def test_the_winners_own_report_is_noted() -> None:
-    async with scene(claimed("Started", nonce="nonce-one", driver="driver-1")) as its:
+    async with scene(claimed("Started", nonce=KEPT, driver="driver-1")) as its:
         answer = await its.post("ended", {**CALL, "how": "threw", "message": "java.lang.Error: boom"})
         assert verdict(answer) == (200, "noted")
         assert (its.claim["state"], its.claim["how"], its.claim["message"]) == (
@@ -274,14 +278,26 @@ async def test_the_winners_own_report_is_noted() -> None:
 
 @pytest.mark.parametrize("body", [OTHER, {**CALL, "nonce": "nonce-xxx"}])
 async def test_nobody_else_can_report_the_end(body: Object) -> None:
-    async with scene(claimed("Started", nonce="nonce-one", driver="driver-1")) as its:
+    async with scene(claimed("Started", nonce=KEPT, driver="driver-1")) as its:
         assert verdict(await its.post("ended", {**body, "how": "returned"})) == (200, "noted")
         assert its.claim["state"] == "Started"
         assert its.stage.status_writes() == []
 
 
+async def test_who_can_read_the_resource_and_the_claims_url_cannot_report_the_end() -> None:
+    async with scene() as its:
+        await its.post("start")
+        assert "nonce-one" not in json.dumps(its.stage.raw())
+        forged = {**CALL, "nonce": its.claim["nonce"], "how": "returned"}
+        assert verdict(await its.post("ended", forged)) == (200, "noted")
+        assert verdict(await its.post("start", forged)) == (409, "denied")
+        assert its.claim["state"] == "Started"
+        await its.post("ended", {**CALL, "how": "threw"})
+        assert (its.claim["state"], its.claim["how"]) == ("Ended", "threw")
+
+
 async def test_an_end_is_reported_again_until_it_is_recorded() -> None:
-    async with scene(claimed("Started", nonce="nonce-one", driver="driver-1")) as its:
+    async with scene(claimed("Started", nonce=KEPT, driver="driver-1")) as its:
         its.kube.fail("get", JOBS, KubernetesUnavailable("away"))
         assert verdict(await its.post("ended")) == (503, None)
         its.kube.fail("replace", JOBS, Conflict("changed"))
@@ -321,7 +337,7 @@ async def test_who_reports_an_end_under_an_open_claim_has_won_it_by_a_record_tha
         answer = await its.post("ended", {**CALL, "how": "threw", "message": "java.lang.Error: boom"})
         assert verdict(answer) == (200, "noted")
         assert its.claim == {
-            "number": 1, "state": "Ended", "nonce": "nonce-one", "driver": "driver-1", "how": "threw",
+            "number": 1, "state": "Ended", "nonce": KEPT, "driver": "driver-1", "how": "threw",
             "message": "java.lang.Error: boom", "unstarted": 0,
         }  # fmt: skip
 
