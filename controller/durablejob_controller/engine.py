@@ -47,6 +47,8 @@ CRD_PATIENCE = 5.0
 """Seconds between looks for the CRDs."""
 CHECK_INTERVAL = 5.0
 """Seconds between looks whether the API server's storage has gone back."""
+IDLE_PATIENCE = 30.0
+"""Seconds after which a connection is ended that brings no (further) request, or not its whole head."""
 
 
 class Engine:
@@ -307,7 +309,7 @@ class Engine:
         return certificate.context
 
     async def _serve(self, app: web.Application, address: str, tls: ssl.SSLContext | None) -> None:
-        runner = web.AppRunner(app, access_log=None)
+        runner = web.AppRunner(app, access_log=None, keepalive_timeout=IDLE_PATIENCE)
         await runner.setup()
         host, _, port = address.rpartition(":")
         await web.TCPSite(runner, host.strip("[]"), int(port), ssl_context=tls).start()

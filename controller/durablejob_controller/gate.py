@@ -45,7 +45,7 @@ VERDICT = "Durablejob-Verdict"
 HELD = "etcd was restored from a backup; an administrator has to let jobs begin again"
 BODY_LIMIT = 4096
 BODY_PATIENCE = 10.0
-"""Seconds in which a call must have arrived whole."""
+"""Seconds in which a call's body must have come, from the end of its head."""
 SWAPS = 5
 """Lost compare-and-swaps after which the driver is asked to come back."""
 
@@ -117,18 +117,18 @@ class Gate:
             if isinstance(answer, Denied):
                 return _verdict("start", "denied", 409, answer.why, claim, call)
             if self._is_held(job):
-                return _later(HELD)
+                return _later("start", HELD)
             if answer.status is None:
                 return _verdict("start", "granted", 200, "granted before", claim, call)
-            run = await self._listed(job, claim, call) if job is not None else None
+            run = await self._listed("start", job, claim, call) if job is not None else None
             if raw is None or run is None:
-                return _later("the external system does not list this driver under this claim")
+                return _later("start", "the external system does not list this driver under this claim")
             answer = grant_start(job, claim, call.nonce, call.driver, self._now(), run)
             if not isinstance(answer, Denied) and answer.status and await self._swap(raw, job, answer.status):
                 if self._is_held(job):  # the write's own answer has told it
-                    return _later(HELD)
+                    return _later("start", HELD)
                 return _verdict("start", "granted", 200, "go", claim, call)
-        return _later("the DurableJob is changing; come back")
+        return _later("start", "the DurableJob is changing; come back")
 
     def _is_held(self, job: DurableJob | None) -> bool:
         """Nobody may begin until a person agrees: what this record does not know may have won the claim."""
@@ -142,14 +142,14 @@ class Gate:
             job = None if raw is None else parse(raw)[0]
             status = note_ended(job, claim, call.nonce, call.how, self._now(), call.message)
             if job is not None and raw is not None and is_unrecorded_winner(job, claim):
-                run = await self._listed(job, claim, call)
+                run = await self._listed("ended", job, claim, call)
                 if run is None:
-                    return _later("the external system does not list this driver under this claim")
+                    return _later("ended", "the external system does not list this driver under this claim")
                 await self._swap(raw, job, adopted(job, call.nonce, call.driver, self._now(), run))
                 continue  # then its end is noted
             if status is None or raw is None or await self._swap(raw, job, status):
                 return _verdict("ended", "noted", 200, call.how.value, claim, call)
-        return _later("the DurableJob is changing; come back")
+        return _later("ended", "the DurableJob is changing; come back")
 
     def _now(self) -> datetime:
         return self._kube.clock.now().replace(microsecond=0)
@@ -163,7 +163,7 @@ class Gate:
         except KubernetesError as error:
             raise web.HTTPServiceUnavailable(text="the API server gives no answer; come back") from error
 
-    async def _listed(self, job: DurableJob, claim: ClaimId, call: Call) -> Run | None:
+    async def _listed(self, verb: str, job: DurableJob, claim: ClaimId, call: Call) -> Run | None:
         """The run that the caller says it is, if the external system lists it under this very claim."""
         entry = self._sites.entry(job)
         if entry is None or entry.poller is None:
@@ -172,7 +172,7 @@ class Gate:
         try:
             runs = (await entry.poller.fresh()).sighting(key).runs
         except BackendError as error:
-            log.info("start of %s: %s", claim.name, error)
+            log.info("gate: %s of %s: %s", verb, claim.name, error)
             return None
         return next((r for r in runs if r.id == call.driver and r.claim in (None, claim.number) and r.active), None)
 
@@ -214,6 +214,6 @@ def _verdict(verb: str, verdict: str, status: int, why: str, claim: ClaimId, cal
     return web.Response(status=status, text=why, headers={VERDICT: verdict})
 
 
-def _later(why: str) -> web.Response:
-    metrics.GATE_ANSWERS.labels(verb="start", answer="later").inc()
+def _later(verb: str, why: str) -> web.Response:
+    metrics.GATE_ANSWERS.labels(verb=verb, answer="later").inc()
     return web.Response(status=503, text=why, headers={"Retry-After": "1"})

@@ -15,6 +15,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from durablejob_api.names import attempt_key
 from durablejob_controller import gate as gates
+from durablejob_controller import metrics
 from durablejob_controller.backend_report import CONFIRM
 from durablejob_controller.backends.contract import Phase, Run
 from durablejob_controller.errors import BackendUnavailable, Conflict, Forbidden, KubernetesUnavailable, NotServed
@@ -342,7 +343,13 @@ async def test_who_reports_an_end_under_an_open_claim_has_won_it_by_a_record_tha
         }  # fmt: skip
 
 
+def later(verb: str) -> float:
+    return metrics.REGISTRY.get_sample_value("durablejob_gate_answers_total", {"verb": verb, "answer": "later"}) or 0.0
+
+
 async def test_but_only_a_driver_that_is_listed_under_the_claim() -> None:
     async with scene() as its:
+        start, end = later("start"), later("ended")
         assert verdict(await its.post("ended", {"nonce": "nonce-one", "driver": "driver-9"})) == (503, None)
         assert its.claim["state"] == "Open"
+        assert (later("start"), later("ended")) == (start, end + 1)

@@ -175,7 +175,7 @@ BUGS = (
     Bug(
         "a restore is not noticed by the write before the submission", _C + "gate.py",
         "                if self._is_held(job):  # the write's own answer has told it\n"
-        "                    return _later(HELD)\n",
+        "                    return _later(\"start\", HELD)\n",
         "",
         _GATE,
     ),
