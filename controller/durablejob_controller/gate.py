@@ -112,7 +112,9 @@ class Gate:
         call = await _call(request)
         for _ in range(SWAPS):
             raw = await self._read(claim)
-            job = None if raw is None else parse(raw)[0]
+            job, unread = (None, None) if raw is None else parse(raw)
+            if unread is not None:  # neither what is to run nor that somebody wishes its end is known for certain
+                return _later("start", unread.why.message)
             answer = grant_start(job, claim, call.nonce, call.driver, self._now())
             if isinstance(answer, Denied):
                 return _verdict("start", "denied", 409, answer.why, claim, call)
@@ -139,7 +141,9 @@ class Gate:
         call = await _call(request)
         for _ in range(SWAPS):
             raw = await self._read(claim)
-            job = None if raw is None else parse(raw)[0]
+            job, unread = (None, None) if raw is None else parse(raw)
+            if unread is not None and job is not None and job.status is None:
+                return _later("ended", unread.why.message)
             status = note_ended(job, claim, call.nonce, call.how, self._now(), call.message)
             if job is not None and raw is not None and is_unrecorded_winner(job, claim):
                 run = await self._listed("ended", job, claim, call)

@@ -130,6 +130,32 @@ async def test_a_job_that_is_cancelled_or_deleted_starts_nothing() -> None:
         assert verdict(await its.post("start")) == (409, "denied")
 
 
+@pytest.mark.parametrize(
+    "wish", [{}, {"cancel": {"attempt": 1, "cause": "Cleared"}}, {"cancel": {"attempt": 1, "cause": "Unheard"}}]
+)
+async def test_by_a_spec_that_this_version_cannot_read_nobody_is_given_leave_nor_denied_it(wish: Object) -> None:
+    async with scene() as its:
+        its.kube.change(JOBS, "data", "load", spec={"newer": True, **wish})
+        assert verdict(await its.post("start")) == (503, None)
+        assert its.claim["state"] == "Open"
+
+
+async def test_who_has_begun_reports_its_end_whatever_was_written_since() -> None:
+    async with scene() as its:
+        await its.post("start")
+        its.kube.change(JOBS, "data", "load", spec={"newer": True})
+        assert verdict(await its.post("start")) == (200, "granted")
+        assert verdict(await its.post("start", OTHER)) == (409, "denied")
+        assert verdict(await its.post("ended", {**CALL, "how": "returned"})) == (200, "noted")
+        assert its.claim["how"] == "returned"
+
+
+async def test_no_end_is_said_to_be_noted_in_a_status_that_cannot_be_read() -> None:
+    async with scene(claimed("Elsewhere", nonce=KEPT, driver="driver-1")) as its:
+        assert verdict(await its.post("ended", {**CALL, "how": "returned"})) == (503, None)
+        assert verdict(await its.post("start")) == (503, None)
+
+
 async def test_a_job_of_the_same_name_is_another_job() -> None:
     async with scene() as its:
         its.kube.change(JOBS, "data", "load", metadata={"uid": "uid-2"})

@@ -241,6 +241,24 @@ BUGS = (
         _GATE,
     ),
     Bug(
+        "the gate judges a job by what an older version can read of it", _C + "gate.py",
+        "                return _later(\"start\", unread.why.message)\n",
+        "                pass\n",
+        _GATE,
+    ),
+    Bug(
+        "an older version ends what a newer one has written", _C + "jobs.py",
+        "final=not newer)",
+        "final=True)",
+        _JOBS,
+    ),
+    Bug(
+        "the winner's nonce is recorded as it is", _C + "gate.py",
+        "    return hashlib.sha256(nonce.encode()).hexdigest()\n",
+        "    return nonce\n",
+        _GATE,
+    ),
+    Bug(
         "the gate lets a driver start that the Master does not list", _C + "gate.py",
         "            if raw is None or run is None:\n",
         "            run = run or Run(call.driver, \"running\")\n            if raw is None:\n",
