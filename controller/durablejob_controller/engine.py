@@ -97,6 +97,7 @@ class Engine:
             self._spawn(self._work(reconciler), f"worker {number}")
         self._spawn(self._events.run(), "events")
         self._spawn(self._relist_for_ever(), "relist")
+        self._spawn(tokens.run(), "gate keys")
         self._spawn(Sweeper(self._kube, self._jobs, sites, self._settings).run(), "sweep")
         self._spawn(self._check_for_ever(), "high water")
         if self._settings.elect:

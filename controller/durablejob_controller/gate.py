@@ -2,7 +2,7 @@
 
 Any replica serves it, leader or not: the truth is in the DurableJob, and leave is given by one
 compare-and-swap on it (``claims.grant_start``). It listens on its own address. The URL's HMAC is checked
-before anything is read. An answer counts only with the header ``Durablejob-Verdict``, so that no proxy
+before anything is read (but, now and then, the keys: ``tokens``). An answer counts only with the header ``Durablejob-Verdict``, so that no proxy
 between can grant or deny anything.
 """
 
@@ -92,15 +92,15 @@ class Gate:
         app.router.add_post(base + "/ended", self._ended)
         return app
 
-    def _claim(self, request: web.Request) -> ClaimId:
+    async def _claim(self, request: web.Request) -> ClaimId:
         part = request.match_info
         claim = ClaimId(part["namespace"], part["name"], part["uid"], int(part["attempt"]), int(part["claim"]))
-        if not self._tokens.check(part["kid"], claim, part["mac"]):
+        if not await self._tokens.knows(part["kid"]) or not self._tokens.check(part["kid"], claim, part["mac"]):
             raise web.HTTPForbidden(text="this URL was not made by this gate")
         return claim
 
     async def _file(self, request: web.Request) -> web.Response:
-        claim = self._claim(request)
+        claim = await self._claim(request)
         key = attempt_key(claim.uid, claim.attempt)
         content = self._registry.artifact(request.match_info["file"], key, claim.number)
         if content is None:
@@ -108,7 +108,7 @@ class Gate:
         return web.Response(body=content, content_type="application/java-archive")
 
     async def _start(self, request: web.Request) -> web.Response:
-        claim = self._claim(request)
+        claim = await self._claim(request)
         call = await _call(request)
         for _ in range(SWAPS):
             raw = await self._read(claim)
@@ -137,7 +137,7 @@ class Gate:
         return job is not None and self._sites.held(job) is not None
 
     async def _ended(self, request: web.Request) -> web.Response:
-        claim = self._claim(request)
+        claim = await self._claim(request)
         call = await _call(request)
         for _ in range(SWAPS):
             raw = await self._read(claim)

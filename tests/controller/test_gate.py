@@ -21,6 +21,7 @@ from durablejob_controller.backends.contract import Phase, Run
 from durablejob_controller.errors import BackendUnavailable, Conflict, Forbidden, KubernetesUnavailable, NotServed
 from durablejob_controller.gate import VERDICT, Gate
 from durablejob_controller.kube import BACKENDS, JOBS, Object
+from durablejob_controller.tokens import Keys, Tokens
 from tests.controller.stage import TOKENS, Stage, staged
 
 UID = "uid-1"
@@ -62,7 +63,7 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(status: Object | None = None) -> AsyncIterator[Scene]:
+async def scene(status: Object | None = None, tokens: Tokens = TOKENS) -> AsyncIterator[Scene]:
     async with staged() as stage:
         backend = await stage.use_scripted()
         backend.runs = {KEY: (Run("driver-1", Phase.RUNNING, claim=1), Run("driver-2", Phase.RUNNING, claim=1))}
@@ -70,7 +71,7 @@ async def scene(status: Object | None = None) -> AsyncIterator[Scene]:
         raw = stage.kube.add(JOBS, raw | {"kind": "DurableJob", "status": status or claimed()})
         ref = {"kind": "JobBackend", "name": "fake", "type": "Plugin"}
         stage.kube.change(JOBS, "data", "load", spec={"backendRef": ref, "plugin": {}})
-        gate = Gate(stage.kube, TOKENS, stage.registry, stage.sites, stage.jobs, stage.queue, stage.events)
+        gate = Gate(stage.kube, tokens, stage.registry, stage.sites, stage.jobs, stage.queue, stage.events)
         async with TestClient(TestServer(gate.application())) as client:
             yield Scene(stage, client)
 
@@ -247,6 +248,18 @@ async def test_a_url_that_was_not_made_here_is_refused_before_anything_is_read(v
             answer = await (its.client.get(f"{path}/{verb}") if "." in verb else its.post(verb, CALL, path))
             assert verdict(answer) == (403, None)
         assert its.reads() == reads
+
+
+async def test_a_url_that_another_replica_has_made_with_a_newer_key_is_known() -> None:
+    both = Keys({"k1": b"o" * 32, "k2": b"n" * 32}, "k2")
+
+    async def read() -> Keys:
+        return both
+
+    async with scene(tokens=Tokens(Keys({"k1": b"o" * 32}, "k1"), read)) as its:
+        path = "/" + Tokens(both).path("data", "load", UID, 1, 1)
+        assert (await its.client.get(f"{path}/claim.jar")).status == 200
+        assert verdict(await its.post("start", path=path)) == (200, "granted")
 
 
 @pytest.mark.parametrize(

@@ -236,9 +236,16 @@ BUGS = (
     ),
     Bug(
         "the gate does not check who made a claim's URL", _C + "gate.py",
-        "if not self._tokens.check(part[\"kid\"], claim, part[\"mac\"]):",
+        "if not await self._tokens.knows(part[\"kid\"]) or "
+        "not self._tokens.check(part[\"kid\"], claim, part[\"mac\"]):",
         "if False:",
         _GATE,
+    ),
+    Bug(
+        "claim URLs are made with a key that other replicas do not know yet", _C + "tokens.py",
+        "        return current if settled or self._using not in self._keys.by_id else self._using\n",
+        "        return current\n",
+        ("tests/controller/test_tokens.py",),
     ),
     Bug(
         "the gate judges a job by what an older version can read of it", _C + "gate.py",
