@@ -254,7 +254,8 @@ class Engine:
                 log.debug("the storage's revision is not known: %s", error)
             # Not before every backend's status says it: until then the file is what a new process knows of the restore.
             if path and self._sites is not None and self._sites.recorded:
-                self._kube.high_water.save(Path(path), self._sites.cluster_uid)
+                water = self._kube.high_water
+                await asyncio.to_thread(water.save, Path(path), self._sites.cluster_uid, water.mark)
             await asyncio.sleep(CHECK_INTERVAL)
 
     async def _drop_if_gone(self, uid: str) -> None:

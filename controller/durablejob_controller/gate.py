@@ -2,8 +2,8 @@
 
 Any replica serves it, leader or not: the truth is in the DurableJob, and leave is given by one
 compare-and-swap on it (``claims.grant_start``). It listens on its own address. The URL's HMAC is checked
-before anything is read (but, now and then, the keys: ``tokens``). An answer counts only with the header ``Durablejob-Verdict``, so that no proxy
-between can grant or deny anything.
+before anything is read (but, now and then, the keys: ``tokens``). An answer counts only with the header
+``Durablejob-Verdict``, so that no proxy between can grant or deny anything.
 """
 
 from __future__ import annotations
