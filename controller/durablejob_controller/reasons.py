@@ -113,6 +113,18 @@ def storage_rolled_back(backend: str, mark: str) -> Why:
     )
 
 
+def invalid_spec(errors: str) -> Why:
+    return Why("InvalidSpec", f"spec: {errors}")
+
+
+def controller_too_old(errors: str) -> Why:
+    return Why(
+        "ControllerTooOld",
+        "This controller is older than the CRDs, and than who has written this resource, of which it cannot read all. "
+        f"Nothing begins until the controller is upgraded; then it goes on by itself. Not understood: {errors}",
+    )
+
+
 def backend_not_found(kind: str, name: str, namespace: str) -> Why:
     where = f" in namespace {namespace}" if kind == "JobBackend" else ""
     return Why("BackendNotFound", f"There is no {kind} {name}{where}: create it, or correct spec.backendRef.")

@@ -43,7 +43,6 @@ from durablejob_controller.jobs import Entry, Jobs
 from durablejob_controller.kube import JOBS, Kube, is_newer
 from durablejob_controller.logs import fields, note_transition
 from durablejob_controller.queue import WorkQueue
-from durablejob_controller.reasons import Why
 from durablejob_controller.sites import Sites
 from durablejob_controller.views import (
     Close,
@@ -154,7 +153,7 @@ class Reconciler:
         """Decide and do one thing; True: decide again at once."""
         site: Site | NoSite
         if entry.invalid is not None:
-            site = NoSite(Why("InvalidSpec", f"spec: {entry.invalid}"), final=True)
+            site = entry.invalid
         else:
             site = await self._sites.site(entry)
         decision = decide(entry.job, site, self._seen(entry), self._kube.clock.now().replace(microsecond=0))

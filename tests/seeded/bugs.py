@@ -176,7 +176,7 @@ BUGS = (
     Bug(
         "a restore is not noticed by the write before the submission", _C + "gate.py",
         "                if self._is_held(job):  # the write's own answer has told it\n"
-        "                    return _later(HELD)\n",
+        "                    return _later(\"start\", HELD)\n",
         "",
         _GATE,
     ),
@@ -237,8 +237,33 @@ BUGS = (
     ),
     Bug(
         "the gate does not check who made a claim's URL", _C + "gate.py",
-        "if not self._tokens.check(part[\"kid\"], claim, part[\"mac\"]):",
+        "if not await self._tokens.knows(part[\"kid\"]) or "
+        "not self._tokens.check(part[\"kid\"], claim, part[\"mac\"]):",
         "if False:",
+        _GATE,
+    ),
+    Bug(
+        "claim URLs are made with a key that other replicas do not know yet", _C + "tokens.py",
+        "        return current if settled or self._using not in self._keys.by_id else self._using\n",
+        "        return current\n",
+        ("tests/controller/test_tokens.py",),
+    ),
+    Bug(
+        "the gate judges a job by what an older version can read of it", _C + "gate.py",
+        "                return _later(\"start\", unread.why.message)\n",
+        "                pass\n",
+        _GATE,
+    ),
+    Bug(
+        "an older version ends what a newer one has written", _C + "jobs.py",
+        "final=not newer)",
+        "final=True)",
+        _JOBS,
+    ),
+    Bug(
+        "the winner's nonce is recorded as it is", _C + "gate.py",
+        "    return hashlib.sha256(nonce.encode()).hexdigest()\n",
+        "    return nonce\n",
         _GATE,
     ),
     Bug(
