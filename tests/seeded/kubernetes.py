@@ -101,4 +101,14 @@ KUBERNETES = (
         '"automountServiceAccountToken": False, ', "",
         (_T + "test_manifest.py",),
     ),
+    Bug(
+        "a Job whose status cannot be read hides every other", _O + "reader.py",
+        "            if len(found) == 1:\n", "            if len(found) < 1:\n",
+        ("tests/backends/kubernetes_job/test_unread.py",),
+    ),
+    Bug(
+        "a Job whose status cannot be read counts as stopped, and is killed", _O + "reader.py",
+        "started_time=kind.started(one)", "started_time=None",
+        ("tests/backends/kubernetes_job/test_unread.py",),
+    ),
 )  # fmt: skip

@@ -50,6 +50,7 @@ from durablejob_controller.backends.kubernetes_objects.objects import (
     owner,
 )
 from durablejob_controller.backends.kubernetes_objects.probing import LOG_RIGHT, probe
+from durablejob_controller.backends.kubernetes_objects.reader import Reader
 from durablejob_controller.backends.kubernetes_objects.tails import Tails
 from durablejob_controller.backends.surroundings import KubernetesApi, Surroundings
 from durablejob_controller.errors import (
@@ -85,6 +86,7 @@ class KubernetesObjects:
         self._kinds = tuple(kinds)
         self._log_lines = spec.kubernetes.failure_log_lines if spec.kubernetes is not None else 0
         self._tails = Tails(self._calls, self._log_lines)
+        self._reader = Reader(self._calls, self._tails, self._namespace)
         self._where: dict[str, Where] = {}
         """Where the objects are that were seen last, by uid: a kill names the uid only."""
         self.cluster_id = spec.cluster_id or f"kubernetes-{surroundings.cluster_uid}"
@@ -231,7 +233,8 @@ class KubernetesObjects:
         seen = await self._listed()
         # At once: whoever asks while logs are waited for finds those that were seen before, or these.
         self._where = {uid: where for kind, objects in seen for uid, where in _places(kind, objects).items()}
-        self._tails.keep({one["metadata"]["uid"] for _, objects in seen for one in objects})
+        for memory in (self._tails, self._reader):
+            memory.keep(self._where.keys())
         found: defaultdict[str, tuple[Run, ...]] = defaultdict(tuple)
         for kind, objects in seen:
             for one, run in await self._runs(kind, objects):
@@ -265,12 +268,9 @@ class KubernetesObjects:
         return Sighting(tuple(runs), self._cluster_uid)
 
     async def _runs(self, kind: Kind, found: list[Object]) -> list[tuple[Object, Run]]:
-        try:
-            runs = await kind.runs(self._calls, self._tails, self._namespace, found)
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise BackendUnavailable(f"the API server's answer is not made of {kind.name}s") from error
+        runs = await self._reader.runs(kind, found)
         self._where |= _places(kind, found)
-        return list(zip(found, runs, strict=True))
+        return runs
 
     # --- kill, close, release -----------------------------------------------------------------------------
 
@@ -346,7 +346,7 @@ class KubernetesObjects:
             found = await self._calls.get(path)
             if found is None or found["metadata"]["uid"] != uid or not is_held(found):
                 return
-            meta, stays = found["metadata"], kind.stays(found)
+            meta, stays = found["metadata"], self._reader.stays(kind, found)
             finalizers = [each for each in meta["finalizers"] if each != HOLD]
             changed: Object = {"finalizers": finalizers, "labels": {RELEASED: "true"}}
             if stays:
