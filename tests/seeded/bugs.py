@@ -328,6 +328,11 @@ BUGS = (
         _DECIDE,
     ),
     Bug(
+        "a size that Spark refuses is submitted", _C + "backends/spark_rules.py",
+        "        if name in conf:\n", "        if False:\n",
+        ("tests/backends/test_spark_rules.py",),
+    ),
+    Bug(
         "a program's log is told unasked", _C + "backends/kubernetes_objects/tails.py",
         "        if not self._lines:\n            return {}\n",
         "",
