@@ -13,7 +13,7 @@ import hmac
 import logging
 import secrets
 
-from durablejob_api import GROUP
+from durablejob_api.marks import CURRENT_KEY
 from durablejob_controller.claims import ClaimId
 from durablejob_controller.errors import Conflict, KubernetesError, NotFound
 from durablejob_controller.kube import SECRETS, Kube, Object
@@ -21,7 +21,6 @@ from durablejob_controller.kube import SECRETS, Kube, Object
 log = logging.getLogger(__name__)
 
 SECRET_NAME = "durablejob-gate-key"  # noqa: S105 - the name of a Secret, not a secret
-CURRENT = f"{GROUP}/current-key"
 PREFIX = "v1"
 KEY_BYTES = 16
 """A shorter key could be guessed from a URL, which many people see."""
@@ -32,7 +31,7 @@ class Tokens:
 
     def __init__(self, keys: dict[str, bytes], current: str) -> None:
         if current not in keys:
-            raise KubernetesError(f"Secret {SECRET_NAME}: no key {current!r}, which annotation {CURRENT} names")
+            raise KubernetesError(f"Secret {SECRET_NAME}: no key {current!r}, which annotation {CURRENT_KEY} names")
         weak = sorted(kid for kid, key in keys.items() if len(key) < KEY_BYTES)
         if weak:
             raise KubernetesError(f"Secret {SECRET_NAME}: key {weak[0]!r} is shorter than {KEY_BYTES} bytes")
@@ -70,11 +69,11 @@ async def load(kube: Kube, namespace: str) -> Tokens:
         keys = {kid: base64.b64decode(value) for kid, value in (secret.get("data") or {}).items()}
     except ValueError as error:
         raise KubernetesError(f"Secret {SECRET_NAME}: its data are not base64") from error
-    current = (secret["metadata"].get("annotations") or {}).get(CURRENT) or min(keys, default="")
+    current = (secret["metadata"].get("annotations") or {}).get(CURRENT_KEY) or min(keys, default="")
     return Tokens(keys, current)
 
 
 def _new_secret(namespace: str) -> Object:
     key = base64.b64encode(secrets.token_bytes(32)).decode()
-    meta = {"name": SECRET_NAME, "namespace": namespace, "annotations": {CURRENT: "k1"}}
+    meta = {"name": SECRET_NAME, "namespace": namespace, "annotations": {CURRENT_KEY: "k1"}}
     return {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "type": "Opaque", "data": {"k1": key}}

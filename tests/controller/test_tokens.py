@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import pytest
 
+from durablejob_api.marks import CURRENT_KEY
 from durablejob_controller.claims import ClaimId
 from durablejob_controller.errors import Conflict, KubernetesError, KubernetesUnavailable
 from durablejob_controller.kube import SECRETS
-from durablejob_controller.tokens import CURRENT, SECRET_NAME, Tokens, load
+from durablejob_controller.tokens import SECRET_NAME, Tokens, load
 from tests.controller.fake_kube import FakeKube
 
 CLAIM = ClaimId("data", "load", "uid-1", 1, 2)
@@ -104,7 +105,7 @@ async def test_a_replica_that_was_slower_uses_the_other_ones_key() -> None:
         ({}, {}, "no key ''"),
         (None, {}, "no key ''"),
         ({"k1": "not base64!"}, {}, "not base64"),
-        ({"k1": base64.b64encode(OLD).decode()}, {CURRENT: "k7"}, "no key 'k7'"),
+        ({"k1": base64.b64encode(OLD).decode()}, {CURRENT_KEY: "k7"}, "no key 'k7'"),
     ],
 )
 async def test_a_secret_that_cannot_be_used_is_explained(data: object, annotations: dict[str, str], words: str) -> None:

@@ -168,8 +168,8 @@ BUGS = (
     ),
     Bug(
         "an administrator's word about another restore counts", _C + "backend_report.py",
-        "get(CONFIRM) == mark)",
-        "get(CONFIRM))",
+        "get(CONFIRM_RESTORE) == mark)",
+        "get(CONFIRM_RESTORE))",
         _ROLLBACK,
     ),
     Bug(
