@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -51,6 +50,7 @@ from durablejob_controller.backends.kubernetes_objects.objects import (
 )
 from durablejob_controller.backends.kubernetes_objects.probing import LOG_RIGHT, probe
 from durablejob_controller.backends.kubernetes_objects.reader import Reader
+from durablejob_controller.backends.kubernetes_objects.refusals import contended, deferred, rejected
 from durablejob_controller.backends.kubernetes_objects.tails import Tails
 from durablejob_controller.backends.surroundings import KubernetesApi, Surroundings
 from durablejob_controller.errors import (
@@ -66,7 +66,6 @@ from durablejob_controller.errors import (
 
 _TRIES = 5
 """Times that a compare-and-swap on an object is tried at once: its controller writes the status meanwhile."""
-_QUOTA = re.compile("(exceeded quota|status unknown for quota): ")
 Where = tuple[Kind, str, str]
 """Kind, namespace and name of an object."""
 
@@ -130,12 +129,12 @@ class KubernetesObjects:
         except AlreadyExists:
             pass
         except Conflict as error:
-            raise _contended(body) from error
+            raise contended(body) from error
         except (Refused, Forbidden) as error:
             # Quotas are asked before names: what takes the room may be this very object, of an earlier try.
-            turned_away = _deferred(error)
+            turned_away = deferred(error)
             if turned_away is None:
-                return _rejected(kind, error)
+                return rejected(kind, error)
         except NotFound as error:
             raise BackendUnavailable(f"there is no namespace {job.metadata.namespace}") from error
         else:
@@ -183,13 +182,13 @@ class KubernetesObjects:
         except AlreadyExists:
             return None  # its name holds this object's uid
         except Conflict as error:
-            raise _contended(companion.body) from error
+            raise contended(companion.body) from error
         except (Refused, Forbidden) as error:
             # What waits takes no share of a quota, and nothing stays. Has another controller just recorded it, its
             # attempt is Lost: no write can be conditional on two objects.
             if not await self._remove_inert(kind, made):
                 raise BackendUnavailable(f"{kind.name} {made['metadata']['name']} has changed meanwhile") from error
-            return _deferred(error) or _rejected(kind, error)
+            return deferred(error) or rejected(kind, error)
         except NotFound as error:
             raise BackendUnavailable(f"there is no namespace {meta['namespace']}") from error
         return None
@@ -213,7 +212,7 @@ class KubernetesObjects:
                     return Accepted(uid)
                 version = found["metadata"].get("resourceVersion")
                 if refused is not None and refused[0] == version:
-                    return _rejected(kind, refused[1])
+                    return rejected(kind, refused[1])
                 patch = kind.activation(job, found, uid, reservation.body_hash)
                 made = await self._calls.send("PATCH", path, body=patch, content_type=JSON_PATCH)
             except (Refused, Forbidden) as error:
@@ -394,25 +393,3 @@ def _places(kind: Kind, found: Sequence[Object]) -> dict[str, Where]:
     """Where these are, by uid."""
     metas = (one["metadata"] for one in found)
     return {meta["uid"]: (kind, meta["namespace"], meta["name"]) for meta in metas}
-
-
-def _contended(body: Object) -> BackendUnavailable:
-    """Not made: a quota has changed, again and again, while this was charged to it. Nothing has that name."""
-    words = "the quota that it is charged to changes faster than it is made"
-    return BackendUnavailable(f"the {body['kind']} {body['metadata']['name']} is not there yet: {words}")
-
-
-def _deferred(error: KubernetesError) -> Deferred | None:
-    """A quota that is used up, or was not counted yet, in the words of Kubernetes' own quota admission.
-
-    There may be room later.
-    """
-    if isinstance(error, Forbidden) and _QUOTA.search(str(error)):
-        return Deferred("QuotaExceeded", f"Waiting for room in the namespace's quota: {error}"[:1024])
-    return None
-
-
-def _rejected(kind: Kind, error: KubernetesError) -> Rejected:
-    """What the API server said of the object: it names the field, or the policy."""
-    reason = "InvalidSpec" if isinstance(error, Refused) else "Rejected"
-    return Rejected(reason, f"{kind.field}: the API server refuses this {kind.name}: {error}"[:1024])
