@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import pytest
 
@@ -111,8 +112,8 @@ async def test_nothing_is_concluded_from_it() -> None:
     ran = waiting.model_copy(update={"started_at": situations.ago(60), "run_started_time": START, "reason": "Running"})
     where = site(TRAITS)
 
-    def decided(**given: object) -> str:
-        return told(decide(situations.job(**given), where, seen(run), situations.NOW))  # type: ignore[arg-type]  # as job has it
+    def decided(**given: Any) -> str:
+        return told(decide(situations.job(**given), where, seen(run), situations.NOW))
 
     assert decided(recorded=ran, state=State.RUNNING) == "wait"
     assert decided(recorded=waiting) == "Submitted StatusUnreadable"
