@@ -103,7 +103,8 @@ KUBERNETES = (
     ),
     Bug(
         "a Job whose status cannot be read hides every other", _O + "reader.py",
-        "            if len(found) == 1:\n", "            if len(found) < 1:\n",
+        "            if len(found) == 1:\n",
+        "            raise BackendUnavailable(\"unreadable\") from error\n            if len(found) == 1:\n",
         ("tests/backends/kubernetes_job/test_unread.py",),
     ),
     Bug(
