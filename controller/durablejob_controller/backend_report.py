@@ -6,16 +6,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from durablejob_api import GROUP
 from durablejob_api.backend import BackendStatus
 from durablejob_api.conditions import set_condition
+from durablejob_api.marks import BACKEND_FINALIZER, CONFIRM_RESTORE
 from durablejob_controller.backends.contract import Probe
 from durablejob_controller.errors import Conflict
 from durablejob_controller.kube import BACKENDS, CLUSTER_BACKENDS, Kube, Object, Resource
-from durablejob_controller.settings import BACKEND_FINALIZER
 
-CONFIRM = f"{GROUP}/confirm-restore"
-"""Annotation on a backend by which an administrator lets jobs begin again after a restore of etcd."""
 _TRIES = 3
 
 
@@ -39,7 +36,7 @@ def rolled_back_from(raw: Object) -> str | None:
 
 def is_confirmed(raw: Object, mark: str) -> bool:
     """An administrator has let jobs begin again, after this very restore."""
-    return bool((raw["metadata"].get("annotations") or {}).get(CONFIRM) == mark)
+    return bool((raw["metadata"].get("annotations") or {}).get(CONFIRM_RESTORE) == mark)
 
 
 async def hold(kube: Kube, raw: Object) -> Object:

@@ -64,8 +64,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from durablejob_api import GROUP
 from durablejob_api.job import DurableJob
+from durablejob_api.marks import RELEASE
 from durablejob_api.status import ClaimState, Current, Outcome, Reservation, State
 from durablejob_controller import reasons
 from durablejob_controller.backends.contract import Identity, Phase
@@ -99,15 +99,13 @@ from durablejob_controller.views import (
     Wait,
 )
 
-__all__ = ["LOST_GRACE", "MAX_UNSTARTED_CLAIMS", "MISSING_BACKEND_GRACE", "QUEUED_GRACE", "RELEASE", "decide"]
+__all__ = ["LOST_GRACE", "MAX_UNSTARTED_CLAIMS", "MISSING_BACKEND_GRACE", "QUEUED_GRACE", "decide"]
 
 MISSING_BACKEND_GRACE = 60.0
 """Seconds for which a missing backend is waited for: one ``kubectl apply`` of both, or a replacement."""
 UNACKNOWLEDGED_TTL_FACTOR = 4
 UNACKNOWLEDGED_TTL = 3600.0
 """Seconds for which at least a result is kept that its holder has not taken yet."""
-RELEASE = f"{GROUP}/release"
-"""Annotation by which an administrator lets a deleted job go whose backend is gone for good ("true")."""
 
 
 def decide(job: DurableJob, site: Site | NoSite, seen: Seen, now: datetime) -> Decision:

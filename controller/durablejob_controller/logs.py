@@ -8,6 +8,7 @@ import sys
 from pythonjsonlogger.json import JsonFormatter
 
 from durablejob_api.job import DurableJob
+from durablejob_api.marks import DAG_ID, RUN_ID, TASK_ID
 from durablejob_api.status import DurableJobStatus
 from durablejob_controller import metrics
 
@@ -38,9 +39,9 @@ def fields(job: DurableJob) -> dict[str, object]:
         "uid": job.metadata.uid,
         "attempt": job.current.number if job.current else job.spec.attempt,
         "externalID": job.status.external_id if job.status else None,
-        "dag": labels.get("durablejob.io/dag-id"),
-        "task": labels.get("durablejob.io/task-id"),
-        "run": labels.get("durablejob.io/run-id"),
+        "dag": labels.get(DAG_ID),
+        "task": labels.get(TASK_ID),
+        "run": labels.get(RUN_ID),
     }
 
 

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from durablejob_api import CREATED_AT, GROUP
+from durablejob_api import CREATED_AT
 from durablejob_api.job import DurableJob
+from durablejob_api.marks import RUN_RESTORED
 from durablejob_controller import reasons
 from durablejob_controller.reasons import Why
 
 VELERO = "velero.io/restore-name"
 """Label that Velero puts on all that it restores."""
-RUN_RESTORED = f"{GROUP}/run-restored"
-"""Annotation by which a person lets it run: the resource's own uid, so that a copy of it is held again."""
 TOLERANCE = timedelta(seconds=60)
 """By how much the clock of who made the job may be behind the API server's."""
 

@@ -11,8 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from durablejob_api import GROUP
-
 
 @dataclass(frozen=True)
 class Settings:
@@ -171,7 +169,3 @@ def parse(arguments: Sequence[str] | None = None) -> Settings:
     given["elect"] = not given.pop("no_elect")
     given["namespaces"] = tuple(name for name in given["namespaces"].split(",") if name)
     return Settings(**given)
-
-
-BACKEND_FINALIZER = f"{GROUP}/backend-in-use"
-"""On a backend: jobs that have not ended name it."""

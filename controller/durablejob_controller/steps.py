@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from durablejob_api.job import DurableJob
-from durablejob_api.status import ClaimState, Current, Ending, Outcome, Reservation, State
+from durablejob_api.status import Current, Ending, Outcome, Reservation, State
 from durablejob_controller import reasons
 from durablejob_controller.backends.contract import Phase, Run, Verdict
 from durablejob_controller.claims import wishes_end
@@ -178,11 +178,6 @@ def overdue(job: DurableJob, current: Current, now: datetime) -> bool:
     seconds = job.spec.active_deadline_seconds
     reservation: Reservation | None = current.reservation
     return seconds is not None and reservation is not None and now >= reservation.at + timedelta(seconds=seconds)
-
-
-def has_started(current: Current) -> bool:
-    """A program behind a gate is known to have started."""
-    return current.claim is not None and current.claim.state in (ClaimState.STARTED, ClaimState.ENDED)
 
 
 def is_recorded(run: Run, run_id: str, current: Current) -> bool:

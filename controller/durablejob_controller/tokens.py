@@ -19,7 +19,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
-from durablejob_api import GROUP
+from durablejob_api.marks import CURRENT_KEY
 from durablejob_controller.claims import ClaimId
 from durablejob_controller.errors import Conflict, KubernetesError, NotFound
 from durablejob_controller.kube import SECRETS, Kube, Object
@@ -27,7 +27,6 @@ from durablejob_controller.kube import SECRETS, Kube, Object
 log = logging.getLogger(__name__)
 
 SECRET_NAME = "durablejob-gate-key"  # noqa: S105 - the name of a Secret, not a secret
-CURRENT = f"{GROUP}/current-key"
 PREFIX = "v1"
 KEY_BYTES = 16
 """A shorter key could be guessed from a URL, which many people see."""
@@ -49,7 +48,10 @@ class Keys:
 
     def __post_init__(self) -> None:
         if self.current not in self.by_id:
-            raise KubernetesError(f"Secret {SECRET_NAME}: no key {self.current!r}, which annotation {CURRENT} names")
+            named = f"no key {self.current!r}, which annotation {CURRENT_KEY} names"
+            raise KubernetesError(f"Secret {SECRET_NAME}: {named}")
+                f"Secret {SECRET_NAME}: no key {self.current!r}, which annotation {CURRENT_KEY} names"
+            )
         weak = sorted(kid for kid, key in self.by_id.items() if len(key) < KEY_BYTES)
         if weak:
             raise KubernetesError(f"Secret {SECRET_NAME}: key {weak[0]!r} is shorter than {KEY_BYTES} bytes")
@@ -145,10 +147,10 @@ def _keys(secret: Object) -> Keys:
         keys = {kid: base64.b64decode(value) for kid, value in (secret.get("data") or {}).items()}
     except ValueError as error:
         raise KubernetesError(f"Secret {SECRET_NAME}: its data are not base64") from error
-    return Keys(keys, (secret["metadata"].get("annotations") or {}).get(CURRENT) or min(keys, default=""))
+    return Keys(keys, (secret["metadata"].get("annotations") or {}).get(CURRENT_KEY) or min(keys, default=""))
 
 
 def _new_secret(namespace: str) -> Object:
     key = base64.b64encode(secrets.token_bytes(32)).decode()
-    meta = {"name": SECRET_NAME, "namespace": namespace, "annotations": {CURRENT: "k1"}}
+    meta = {"name": SECRET_NAME, "namespace": namespace, "annotations": {CURRENT_KEY: "k1"}}
     return {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "type": "Opaque", "data": {"k1": key}}

@@ -57,6 +57,8 @@ class Gate(ApiModel):
 class Fence(ApiModel):
     """How a second start is prevented."""
 
+    rules: ClassVar[tuple[Rule, ...]] = cel.FENCE
+
     mode: FenceMode = Field(
         default=FenceMode.GATE, description="Gate, or (YARN only) Staging; without any fence YARN has Staging."
     )

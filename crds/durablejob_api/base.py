@@ -6,11 +6,12 @@ CEL rules from the bounds and refuses a CRD whose rules could become expensive.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, NamedTuple
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 _INITIALISMS = {"id": "ID", "uid": "UID", "url": "URL", "uri": "URI"}
 
@@ -83,8 +84,26 @@ Text = Annotated[str, Field(max_length=4096)]
 """A longer text: an argument, a configuration value."""
 Uri = Annotated[str, Field(min_length=1, max_length=2048)]
 """Where a file lies, with its scheme."""
-Quantity = Annotated[str, Field(max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?[a-zA-Z]{0,2}$")]
-"""An amount of memory as Spark writes it: ``512m``, ``2g``."""
+_SPARK_SIZE = "(?i)^[0-9]+[kmgtp]?b?$"
+"""What Spark takes for a size (``JavaUtils.byteStringAs``)."""
+SPARK_SIZE = "must be a size as Spark has it: 512m, 2g (not 2Gi, 1.5g)"
+"""What is told of any other."""
+
+
+def _spark_size(value: str) -> str:
+    if not re.fullmatch(_SPARK_SIZE, value):
+        raise ValueError(f"{value!r} {SPARK_SIZE}")
+    return value
+
+
+# A rule, not a pattern: of a pattern the API server would not say what is right.
+_SPARK_SIZE_RULE = {"rule": f"self.matches('{_SPARK_SIZE}')", "message": f"spec.spark: {SPARK_SIZE}"}
+Quantity = Annotated[
+    str,
+    Field(max_length=32, json_schema_extra={"x-kubernetes-validations": [_SPARK_SIZE_RULE]}),
+    AfterValidator(_spark_size),
+]
+"""An amount of memory as Spark writes it: ``512m``, ``2g``; without a unit it counts MiB."""
 
 Cpu = Annotated[str, Field(max_length=16, pattern=r"^[0-9]+(\.[0-9]+)?m?$")]
 """An amount of CPU as Kubernetes writes it: ``500m``, ``2``."""

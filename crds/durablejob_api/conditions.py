@@ -12,8 +12,6 @@ from datetime import datetime
 from durablejob_api.base import Condition
 from durablejob_api.status import State
 
-_STARTED = frozenset({State.RUNNING, State.CANCELLING})
-
 
 def set_condition(
     conditions: tuple[Condition, ...], *, type_: str, status: str, reason: str, message: str, generation: int,

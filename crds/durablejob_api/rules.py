@@ -227,6 +227,20 @@ BACKEND = (
         message="spec.fence.mode: Staging is for yarn only; use Gate",
         field_path=".fence.mode",
     ),
+    # What would be ignored there is refused: who writes it believes in it.
+    Rule(
+        rule="!has(self.fence) || !has(self.kubernetes)",
+        message="spec.fence: not with kubernetes, where an object is activated once, by its uid; leave it out",
+        field_path=".fence",
+    ),
+)
+
+FENCE = (
+    Rule(
+        rule="self.mode == 'Gate' || !has(self.gate)",
+        message="spec.fence.gate: only with mode Gate; the staging fence asks none",
+        field_path=".gate",
+    ),
 )
 
 # Without it drivers are not looked for any more: those that run would be Lost.

@@ -164,6 +164,11 @@ SPEC_CASES = (
         bad=Create({"spark": {"mainClass": "a.B"}}),
     ),
     Case(
+        "spec.spark: must be a size as Spark has it: 512m, 2g (not 2Gi, 1.5g)",
+        good=Create({"spark": {"driver": {"memory": "1024"}, "executor": {"memory": "2Gb"}}}),
+        bad=Create({"spark": {"executor": {"memory": "1Gi"}}}),
+    ),
+    Case(
         "spec.spark.kubernetes: a volume takes exactly one of persistentVolumeClaim, secret, configMap, emptyDir",
         good=Create(volume(emptyDir="1Gi")),
         bad=Create(volume(emptyDir="1Gi", secret="a")),

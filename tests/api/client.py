@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from kubernetes.client import ApiException, CustomObjectsApi
 from durablejob_api import API_VERSION, GROUP, VERSION
 
 Json = dict[str, Any]
+_PREAMBLE = re.compile('.*?: "(?:object|string)": ')
 PLURALS = {"DurableJob": "durablejobs", "JobBackend": "jobbackends", "ClusterJobBackend": "clusterjobbackends"}
 
 
@@ -36,7 +38,7 @@ class Refused(Exception):
     def __init__(self, error: ApiException) -> None:
         status = json.loads(error.body)
         causes = status.get("details", {}).get("causes", [])
-        self.messages = {cause["message"].partition(': "object": ')[2] or cause["message"] for cause in causes}
+        self.messages = {_PREAMBLE.sub("", cause["message"]) for cause in causes}
         self.fields = {cause.get("field", "") for cause in causes}
         super().__init__(status["message"])
 

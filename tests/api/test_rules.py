@@ -36,6 +36,14 @@ BACKEND_CASES = {
         YARN | {"fence": {"mode": "Staging"}},
         STANDALONE | {"fence": {"mode": "Staging"}},
     ),
+    "spec.fence: not with kubernetes, where an object is activated once, by its uid; leave it out": (
+        {"kubernetes": {}},
+        {"kubernetes": {}, "fence": {"mode": "Gate"}},
+    ),
+    "spec.fence.gate: only with mode Gate; the staging fence asks none": (
+        YARN | {"fence": {"mode": "Gate", "gate": {"url": "https://gate:1"}}},
+        YARN | {"fence": {"mode": "Staging", "gate": {"url": "https://gate:1"}}},
+    ),
     "spec.yarn.spark: give exactly one of archive and jars": (
         {"yarn": YARN["yarn"] | {"spark": YARN_SPARK}},
         {"yarn": YARN["yarn"] | {"spark": YARN_SPARK | {"jars": "local:///opt/spark/jars"}}},

@@ -174,5 +174,11 @@ def test_a_backend_with_wrong_parameters_is_refused_with_the_field(parameters: d
         make(**parameters)
 
 
+def test_it_has_no_fence_and_says_so() -> None:
+    spec = JobBackendSpec.model_validate({"plugin": {"name": "fake"}, "fence": {"mode": "Gate"}})
+    with pytest.raises(InvalidBackend, match=r"spec\.fence: .*leave it out"):
+        plugin.make(spec, Surroundings("c", "", Paths()))
+
+
 def test_it_serves_no_files() -> None:
     assert plugin.artifact("claim.jar", KEY, 1) is None

@@ -27,6 +27,15 @@ PENDING: Any = {"state": "Pending", "current": {"number": 1, "key": attempt_key(
 ENDED: Any = {"state": "Failed", "current": {"outcome": "Failed", "reason": "Rejected"}}
 
 
+def reading(*names: str, type_: str = "SparkStandalone") -> Any:
+    """Spark's work with a variable of each of these Secrets."""
+    env = [
+        {"name": f"V{number}", "valueFrom": {"secretKeyRef": {"name": name, "key": "k"}}}
+        for number, name in enumerate(names)
+    ]
+    return {"backendRef": {"name": "spark", "type": type_}, "spark": {**SPARK["spark"], "env": env}}
+
+
 @pytest.fixture(scope="module")
 def admin(installed: Installed) -> Api:
     """May everything; the policy is in force."""
@@ -106,6 +115,58 @@ def test_who_may_not_create_pods_cannot_have_a_spark_driver_created(alice: Api, 
 def test_work_that_needs_neither_is_everybodys(alice: Api) -> None:
     alice.create("DurableJob", "a", SPARK)
     alice.create("DurableJob", "a", {"backendRef": {"name": "f", "type": "Plugin"}, "plugin": {}})
+
+
+# --- the Secrets of the environment -------------------------------------------------------------------------
+
+NAMED = [f"s{number}" for number in range(9)]
+
+
+@pytest.fixture(scope="module")
+def harry(installed: Installed, alice: Api) -> Api:
+    """As alice, and may get some Secrets by their names: as the chart's own role for Airflow."""
+    kubectl = ["-n", NAMESPACE, "create"]
+    names = [f"--resource-name={name}" for name in NAMED]
+    installed.cluster.kubectl(*kubectl, "role", "harry", "--verb=get", "--resource=secrets", *names)
+    for kind, role in (("role", "harry"), ("clusterrole", "dj-durablejob-edit"), ("clusterrole", "dj-durablejob-view")):
+        installed.cluster.kubectl(*kubectl, "rolebinding", f"harry-{role}", f"--{kind}={role}", "--user=harry")
+    return user(installed, "harry")
+
+
+@pytest.mark.parametrize("type_", ["SparkStandalone", "Yarn"])
+def test_who_may_not_get_a_secret_cannot_have_it_read(alice: Api, harry: Api, bob: Api, type_: str) -> None:
+    words = r"spec\.spark\.env: alice may not get Secret s0 in namespace people, and so may not have it read"
+    with pytest.raises(Refused, match=words):
+        alice.create("DurableJob", "a", reading("s0", type_=type_))
+    with pytest.raises(Refused, match="harry may not get Secret theirs"):
+        harry.create("DurableJob", "a", reading("s1", "s0", "s1", "theirs", type_=type_))
+    harry.create("DurableJob", "a", reading("s1", "s0", "s1", type_=type_))
+    bob.create("DurableJob", "a", reading("theirs", type_=type_))
+
+
+def test_so_many_secrets_are_asked_for_by_name(harry: Api, bob: Api) -> None:
+    harry.create("DurableJob", "a", reading(*NAMED[:8] * 10))
+    with pytest.raises(Refused, match="more than 8 Secrets needs the right to get every Secret"):
+        harry.create("DurableJob", "a", reading(*NAMED))
+    bob.create("DurableJob", "a", reading(*NAMED, *(f"t{number}" for number in range(100))))
+
+
+def test_a_pods_own_secrets_are_the_right_to_make_pods(alice: Api, bob: Api) -> None:
+    bob.create("DurableJob", "a", reading("s0", type_="Kubernetes"))
+    with pytest.raises(Refused, match="alice may not create pods"):
+        alice.create("DurableJob", "a", reading("s0", type_="Kubernetes"))
+
+
+def test_only_what_begins_an_attempt_needs_the_right_on_secrets(alice: Api, bob: Api, admin: Api) -> None:
+    name = made(bob, "with-secrets", reading("s0"))
+    alice.patch("DurableJob", name, {"suspend": True})
+    end(admin, name)
+    with pytest.raises(Refused, match="alice may not get Secret s0"):
+        alice.patch("DurableJob", name, {"attempt": 2})
+    bob.patch("DurableJob", name, {"attempt": 2})
+
+
+# --- what begins an attempt, and what does not --------------------------------------------------------------
 
 
 def test_what_begins_no_attempt_needs_no_right_on_jobs(alice: Api, bob: Api) -> None:

@@ -293,6 +293,15 @@ def test_without_sparks_pods_there_is_no_right_to_make_any(helm: Helm) -> None:
     assert ("", "pods", "deletecollection") in granted("rbac.sparkPods=true")
 
 
+def test_airflow_may_get_the_secrets_that_are_named_and_no_other(helm: Helm) -> None:
+    given = ("airflow.enabled=true", "airflow.subjects[0].kind=User", "airflow.subjects[0].name=a",
+             "airflow.namespaces={dags}")  # fmt: skip
+    assert ("", "secrets", "get") not in rules(only(helm.render(*given), "Role", "dj-durablejob-airflow"))
+    role = only(helm.render(*given, "airflow.secrets={etl,db}"), "Role", "dj-durablejob-airflow")
+    (rule,) = [rule for rule in role["rules"] if rule["resources"] == ["secrets"]]
+    assert (rule["resourceNames"], rule["verbs"]) == (["etl", "db"], ["get"])
+
+
 @pytest.mark.parametrize("values", [MINIMAL, EVERYTHING], ids=["by default", "with everything"])
 def test_nobody_but_the_controller_may_write_a_status(helm: Helm, values: Any) -> None:
     objects = helm.render(values=[values])

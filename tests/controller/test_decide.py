@@ -9,12 +9,12 @@ import pytest
 
 from durablejob_api import CREATED_AT
 from durablejob_api.job import DurableJob
+from durablejob_api.marks import RELEASE, RUN_RESTORED
 from durablejob_api.spec import DeletionPolicy, Holder
 from durablejob_api.status import Claim, ClaimState, Outcome, State
 from durablejob_controller import reasons
 from durablejob_controller.backends.contract import Deferred, Offer, Phase, Rejected, Run, Traits, Verdict
-from durablejob_controller.decide import RELEASE, decide
-from durablejob_controller.restored import RUN_RESTORED
+from durablejob_controller.decide import decide
 from durablejob_controller.views import NoSite, Record, Seen, Site
 from tests.controller.situations import (
     CLAIM,

@@ -13,10 +13,10 @@ import pytest
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 
+from durablejob_api.marks import CONFIRM_RESTORE
 from durablejob_api.names import attempt_key
 from durablejob_controller import gate as gates
 from durablejob_controller import metrics
-from durablejob_controller.backend_report import CONFIRM
 from durablejob_controller.backends.contract import Phase, Run
 from durablejob_controller.errors import BackendUnavailable, Conflict, Forbidden, KubernetesUnavailable, NotServed
 from durablejob_controller.gate import VERDICT, Gate
@@ -359,7 +359,7 @@ async def test_after_a_restore_of_etcd_nobody_is_given_leave_until_a_person_agre
         its.stage.sites.roll_back(1000)
         assert verdict(await its.post("start")) == (503, None)
         assert its.claim["state"] == "Open"
-        its.kube.change(BACKENDS, "data", "fake", metadata={"annotations": {CONFIRM: "1000"}})
+        its.kube.change(BACKENDS, "data", "fake", metadata={"annotations": {CONFIRM_RESTORE: "1000"}})
         await its.stage.sites.put(its.kube.objects[(BACKENDS.plural, "data", "fake")])
         assert verdict(await its.post("start")) == (200, "granted")
 

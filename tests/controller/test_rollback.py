@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from durablejob_controller.backend_report import CONFIRM
+from durablejob_api.marks import CONFIRM_RESTORE
 from durablejob_controller.backends.contract import Identity, Traits, Unclear
 from durablejob_controller.backends.fake import world
 from durablejob_controller.kube import BACKENDS, JOBS, Object
@@ -56,14 +56,14 @@ async def test_after_a_restore_nothing_begins_until_a_person_agrees() -> None:
         await until(lambda: state(kube, "before") == ("Pending", "StorageRolledBack"))
         await until(lambda: ready(kube) == ("False", "StorageRolledBack"))
         mark = backend(kube)["status"]["rolledBackFrom"]
-        assert f"{CONFIRM}={mark}" in backend(kube)["status"]["message"]
+        assert f"{CONFIRM_RESTORE}={mark}" in backend(kube)["status"]["message"]
         await until(lambda: ("StorageRolledBack", "JobBackend") in events(kube))
         kube.silent = False
-        kube.change(BACKENDS, "data", "fake", metadata={"annotations": {CONFIRM: "1"}})  # of another restore
+        kube.change(BACKENDS, "data", "fake", metadata={"annotations": {CONFIRM_RESTORE: "1"}})  # of another restore
         kube.add(JOBS, job_object("after"))
         await until(lambda: state(kube, "after") == ("Pending", "StorageRolledBack"))
         assert len(world(name).ledger) == 2
-        kube.change(BACKENDS, "data", "fake", metadata={"annotations": {CONFIRM: mark}})
+        kube.change(BACKENDS, "data", "fake", metadata={"annotations": {CONFIRM_RESTORE: mark}})
         await until(lambda: state(kube, "after")[0] == "Succeeded")
         await until(lambda: ready(kube)[0] == "True")
 

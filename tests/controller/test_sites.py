@@ -65,6 +65,16 @@ async def test_a_ready_backend_is_a_site() -> None:
         assert blocked(found) == ""
 
 
+@pytest.mark.parametrize(
+    ("more", "gate"), [({}, "http://g"), ({"fence": {"gate": {"url": "https://own:1/gate/"}}}, "https://own:1/gate")]
+)
+async def test_a_backends_own_gate_goes_before_the_controllers(more: dict[str, Any], gate: str) -> None:
+    async with staged() as stage:
+        await stage.backend(**SCRIPTED, **more)
+        assert stage.scripted.surroundings is not None
+        assert stage.scripted.surroundings.gate() == gate
+
+
 async def test_a_backend_of_another_type_is_refused_for_good() -> None:
     async with staged() as stage:
         await stage.backend(sparkStandalone=SPARK)

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from durablejob_api.backend import Guarantee
+from durablejob_api.marks import BACKEND_FINALIZER
 from durablejob_controller.backend_report import Findings, report
 from durablejob_controller.backends.contract import Probe
 from durablejob_controller.errors import BackendUnavailable, Conflict, Forbidden, KubernetesUnavailable
 from durablejob_controller.kube import BACKENDS, JOBS, SECRETS, Object
-from durablejob_controller.settings import BACKEND_FINALIZER, Settings
+from durablejob_controller.settings import Settings
 from tests.controller.fake_kube import backend_object
 from tests.controller.scripted_backend import READY, ScriptedPlugin
 from tests.controller.stage import Stage, staged, until

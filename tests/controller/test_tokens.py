@@ -9,11 +9,12 @@ from dataclasses import replace
 
 import pytest
 
+from durablejob_api.marks import CURRENT_KEY
 from durablejob_controller import tokens as keys
 from durablejob_controller.claims import ClaimId
 from durablejob_controller.errors import Conflict, KubernetesError, KubernetesUnavailable
 from durablejob_controller.kube import SECRETS
-from durablejob_controller.tokens import CURRENT, SECRET_NAME, Keys, Tokens, load
+from durablejob_controller.tokens import SECRET_NAME, Keys, Tokens, load
 from tests.controller.fake_kube import FakeKube
 from tests.controller.stage import until
 
@@ -109,7 +110,7 @@ async def test_a_replica_that_was_slower_uses_the_other_ones_key() -> None:
         ({}, {}, "no key ''"),
         (None, {}, "no key ''"),
         ({"k1": "not base64!"}, {}, "not base64"),
-        ({"k1": base64.b64encode(OLD).decode()}, {CURRENT: "k7"}, "no key 'k7'"),
+        ({"k1": base64.b64encode(OLD).decode()}, {CURRENT_KEY: "k7"}, "no key 'k7'"),
     ],
 )
 async def test_a_secret_that_cannot_be_used_is_explained(data: object, annotations: dict[str, str], words: str) -> None:
@@ -135,7 +136,7 @@ def add_key(kube: FakeKube) -> None:
     """As ``tokens`` says: a new entry, and its name in the annotation."""
     secret = kube.objects[(SECRETS.plural, "system", SECRET_NAME)]
     data = secret["data"] | {"k2": base64.b64encode(NEW).decode()}
-    kube.change(SECRETS, "system", SECRET_NAME, data=data, metadata={"annotations": {CURRENT: "k2"}})
+    kube.change(SECRETS, "system", SECRET_NAME, data=data, metadata={"annotations": {CURRENT_KEY: "k2"}})
 
 
 async def test_a_key_that_was_added_is_found_by_the_periodic_look(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,7 +172,7 @@ async def test_urls_are_made_with_a_new_key_when_all_replicas_know_it(monkeypatc
     assert url(tokens)[0] == "k2"
     monkeypatch.setattr(keys, "SETTLED", 60.0)
     secret = kube.objects[(SECRETS.plural, "system", SECRET_NAME)]
-    kube.change(SECRETS, "system", SECRET_NAME, metadata={"annotations": {CURRENT: "k1"}})
+    kube.change(SECRETS, "system", SECRET_NAME, metadata={"annotations": {CURRENT_KEY: "k1"}})
     await tokens.look()
     assert url(tokens)[0] == "k1"  # which all have known for long
     assert set(secret["data"]) == {"k1", "k2"}

@@ -20,7 +20,7 @@ from typing import Any
 from kubernetes.client import ApiException
 from urllib3.exceptions import HTTPError
 
-from durablejob_controller.backend_report import CONFIRM
+from durablejob_api.marks import CONFIRM_RESTORE
 from tests.crash.bench import Bench
 from tests.crash.hook import Crash
 from tests.crash.life import Life, Place
@@ -255,7 +255,7 @@ class Scene:
     def confirm(self) -> None:
         """An administrator lets jobs begin again on every backend."""
         for name, raw in self.place.backends().items():
-            self.place.annotate(name, {CONFIRM: raw["status"]["rolledBackFrom"]})
+            self.place.annotate(name, {CONFIRM_RESTORE: raw["status"]["rolledBackFrom"]})
 
     def healed(self) -> None:
         """The last fault is over: the minute begins."""

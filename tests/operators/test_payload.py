@@ -82,8 +82,8 @@ def test_spark_submits_arguments_become_a_spark_application():
 
 
 def test_a_wrong_spec_names_every_field_and_what_would_be_right():
-    work = spark_work(application="local:///etl.jar", executor_memory="lots", driver_cores=0)
-    with pytest.raises(ValueError, match=r"executor\.memory") as error:
+    work = spark_work(application="local:///etl.jar", executor_memory="1Gi", driver_cores=0)
+    with pytest.raises(ValueError, match=r"executor\.memory.*'1Gi' must be a size as Spark has it: 512m") as error:
         build_spec({"spark": work}, REF)
     assert "spark.driver.cores: Input should be greater than or equal to 1" in str(error.value)
 

@@ -169,8 +169,8 @@ BUGS = (
     ),
     Bug(
         "an administrator's word about another restore counts", _C + "backend_report.py",
-        "get(CONFIRM) == mark)",
-        "get(CONFIRM))",
+        "get(CONFIRM_RESTORE) == mark)",
+        "get(CONFIRM_RESTORE))",
         _ROLLBACK,
     ),
     Bug(
@@ -375,6 +375,11 @@ BUGS = (
         "        if patience <= 0:\n            patience, why = None, Why(run.reason, run.message or why.message)\n",
         "",
         _DECIDE,
+    ),
+    Bug(
+        "a size that Spark refuses is submitted", _C + "backends/spark_rules.py",
+        "        if name in conf:\n", "        if False:\n",
+        ("tests/backends/test_spark_rules.py",),
     ),
     Bug(
         "a program's log is told unasked", _C + "backends/kubernetes_objects/tails.py",

@@ -31,19 +31,19 @@ KUBERNETES = (
         (_T + "test_reading.py",),
     ),
     Bug(
-        "a quota that is used up fails the job", _O + "backend.py",
+        "a quota that is used up fails the job", _O + "refusals.py",
         "isinstance(error, Forbidden) and _QUOTA.search(str(error))", "False",
         (_T + "test_backend.py", "tests/backends/kubernetes_job/test_backend.py"),
     ),
     Bug(
-        "a quota that was not counted yet fails the job", _O + "backend.py",
+        "a quota that was not counted yet fails the job", _O + "refusals.py",
         "(exceeded quota|status unknown for quota): ", "exceeded quota: ",
         (_T + "test_backend.py",),
     ),
     Bug(
         "what was set aside is not found again where it takes the last room", _O + "backend.py",
-        "            if turned_away is None:\n                return _rejected(kind, error)\n",
-        "            return turned_away or _rejected(kind, error)\n",
+        "            if turned_away is None:\n                return rejected(kind, error)\n",
+        "            return turned_away or rejected(kind, error)\n",
         (_T + "test_backend.py", "tests/backends/kubernetes_job/test_backend.py"),
     ),
     Bug(
@@ -100,5 +100,16 @@ KUBERNETES = (
         "executors get a token of the API server", _S + "manifest.py",
         '"automountServiceAccountToken": False, ', "",
         (_T + "test_manifest.py",),
+    ),
+    Bug(
+        "a Job whose status cannot be read hides every other", _O + "reader.py",
+        "            if len(found) == 1:\n",
+        "            raise BackendUnavailable(\"unreadable\") from error\n            if len(found) == 1:\n",
+        ("tests/backends/kubernetes_job/test_unread.py",),
+    ),
+    Bug(
+        "a Job whose status cannot be read counts as stopped, and is killed", _O + "reader.py",
+        "started_time=kind.started(one)", "started_time=None",
+        ("tests/backends/kubernetes_job/test_unread.py",),
     ),
 )  # fmt: skip

@@ -1,7 +1,8 @@
 """The contract between the engine and an external system, and its law.
 
-A backend is six verbs. The engine calls them; none of them decides anything, and none of them sees
-the Kubernetes API. What keeps a program from starting twice is split as follows:
+A backend is a few verbs (``Backend``). The engine calls them; none of them decides anything, and none of them sees a
+DurableJob's status but as its arguments: that is the engine's to read and to write. What keeps a program from starting
+twice is split as follows:
 
 * the backend promises the **law** below about each verb;
 * the engine promises the **order**: reserve -> compare-and-swap -> submit -> observe the winner ->

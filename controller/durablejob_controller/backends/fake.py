@@ -237,6 +237,8 @@ class FakePlugin:
     type = BackendType.PLUGIN
 
     def make(self, spec: JobBackendSpec, surroundings: Surroundings) -> Backend:
+        if spec.fence is not None:
+            raise InvalidBackend("spec.fence: this backend has no fence to choose; leave it out")
         given = dict(spec.plugin.parameters) if spec.plugin else {}
         unknown = sorted(set(given) - {"fault", "queueSeconds"})
         if unknown:

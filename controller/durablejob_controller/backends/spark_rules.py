@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
 
+from durablejob_api.base import SPARK_SIZE
 from durablejob_api.job import DurableJob
 from durablejob_api.spec import SparkWork
 from durablejob_controller.errors import InvalidWork
@@ -64,12 +65,21 @@ ADMIN = {
     "spark.driver.userClassPathFirst": "it changes which classes the gate sees",
 }
 """Not in a job; an administrator may."""
+SIZES = (
+    "spark.executor.memory", "spark.executor.memoryOverhead", "spark.executor.minMemoryOverhead",
+    "spark.executor.pyspark.memory", "spark.driver.memoryOverhead", "spark.driver.minMemoryOverhead",
+)  # fmt: skip
+"""Settings that are amounts of memory, in MiB where no unit is given."""
+_SIZE = re.compile(r"([0-9]{1,19})([kmgtp]?b?)", re.IGNORECASE)
+_BYTES = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
+MOST_MEMORY = 2**31 - 1
+"""MiB: Spark and YARN count them in 31 bits in places."""
 
 
-def spark_work(job: DurableJob, backend: str) -> SparkWork:
+def spark_work(job: DurableJob) -> SparkWork:
     """The Spark part of the job; raises ``InvalidWork`` when it is something else."""
     if job.spec.spark is None:
-        raise InvalidWork("WrongWork", "spark", f"missing; a {backend} backend runs nothing else")
+        raise InvalidWork("WrongWork", "spark", "missing; Spark applications only run here")
     return job.spec.spark
 
 
@@ -149,3 +159,42 @@ def check_variable(field: str, name: str) -> None:
         raise InvalidWork(
             "ForbiddenEnvironment", field, f"{name} may not be set: it acts on the JVM before the start gate"
         )
+
+
+def mebibytes(size: str) -> int:
+    """Whole MiB of a size as Spark reads it, where a number alone counts MiB; raises ``ValueError``."""
+    found = _SIZE.fullmatch(size.strip())
+    count = int(found[1]) * _BYTES[found[2][:1].lower() or "m"] // _BYTES["m"] if found is not None else -1
+    if not 0 <= count <= MOST_MEMORY:
+        raise ValueError(f"{size[:40]!r} {SPARK_SIZE}")
+    return count
+
+
+def amount(field: str, size: str, least: int = 0) -> int:
+    """The same; raises ``InvalidWork``, also for less than ``least``."""
+    try:
+        found = mebibytes(size)
+    except ValueError as error:
+        raise InvalidWork("InvalidSpec", field, str(error)) from None
+    if found < least:
+        raise InvalidWork("InvalidSpec", field, f"{size[:40]!r} is less than {least}m; write 512m or 2g")
+    return found
+
+
+def heap(field: str, size: str) -> int:
+    """MiB of a JVM's heap; raises ``InvalidWork``. Less than one would be -Xmx0m, which means another thing."""
+    return amount(field, size, least=1)
+
+
+def check_sizes(conf: Mapping[str, str]) -> None:
+    """Raise ``InvalidWork`` for amounts of memory that Spark would refuse once it runs."""
+    for name in SIZES:
+        if name in conf:
+            (heap if name == "spark.executor.memory" else amount)(f"spark.conf[{name}]", conf[name])
+
+
+def check_heaps(work: SparkWork) -> None:
+    """The same of what is not in ``conf``."""
+    heap("spark.driver.memory", work.driver.memory)
+    if work.executor.memory is not None:
+        heap("spark.executor.memory", work.executor.memory)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from durablejob_controller.errors import InvalidBackend
+
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
@@ -14,7 +16,7 @@ class Surroundings:
     cluster_uid: str
     """uid of the Kubernetes cluster (of its kube-system namespace)."""
     gate_url: str
-    """Where drivers reach the gate, unless the backend's own spec says otherwise."""
+    """Where this backend's drivers reach the gate: what its own spec says of that is in here."""
     gate_token: GateTokens
     token: str | None = field(default=None, repr=False)
     """Credential named by the backend's tokenSecretRef."""
@@ -26,6 +28,12 @@ class Surroundings:
     """The namespace of a JobBackend, which is the only one its jobs are in; None: a ClusterJobBackend."""
     admission_policy: str = ""
     """The policy without which nothing is made in the controller's own cluster; none: nobody has named one."""
+
+    def gate(self) -> str:
+        """``gate_url``, for a backend whose drivers ask the gate; raises ``InvalidBackend`` where it is none."""
+        if not self.gate_url.startswith(("http://", "https://")):
+            raise InvalidBackend("spec.fence.gate.url: missing; drivers must reach the start gate somewhere")
+        return self.gate_url
 
 
 class KubernetesApi(Protocol):

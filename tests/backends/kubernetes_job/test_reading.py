@@ -23,7 +23,7 @@ def job(suspend: bool = False, *, status: Object | None = None, **meta: Any) -> 
     return {"metadata": given, "spec": {"suspend": suspend}, "status": status or {}}
 
 
-def ended(kind: str, at: str = THEN, **fields: str) -> Object:
+def ended(kind: str, at: str | None = THEN, **fields: str) -> Object:
     return {"conditions": [{"type": kind, "status": "True", "lastTransitionTime": at, **fields}]}
 
 
@@ -71,6 +71,8 @@ CASES: dict[str, tuple[Object, list[Object], tuple[object, str | None]]] = {
         job(deletionTimestamp=LATER, status=ended("Failed", THEN)), [], (Verdict.FAILED, None)),
     "failed because it was deleted": (
         job(deletionTimestamp=THEN, status=ended("Failed", LATER)), [], (Verdict.DELETED, None)),
+    "deleted, and failed, nobody says when": (
+        job(deletionTimestamp=THEN, status=ended("Failed", None)), [], (Verdict.DELETED, None)),
     "about to fail": (job(status=ended("FailureTarget")), [], (Phase.QUEUED, None)),
 }  # fmt: skip
 

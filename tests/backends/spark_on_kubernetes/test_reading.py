@@ -180,6 +180,15 @@ def test_it_has_so_long_to_start_on_its_node() -> None:
     assert run_of(pod("Pending")).expires is None
 
 
+@pytest.mark.parametrize("kind", ["PodScheduled", "Initialized"])
+def test_a_condition_need_not_say_since_when_it_is_true(kind: str) -> None:
+    """It is null where it is not set: a virtual kubelet's, perhaps."""
+    given = pod("Pending", {"waiting": {"reason": "ContainerCreating"}})
+    given["status"]["conditions"] = [{"type": kind, "status": "True", "lastTransitionTime": None}]
+    run = run_of(given)
+    assert (run.phase, run.expires) == (Phase.QUEUED, None)
+
+
 def test_once_its_init_containers_are_done_with_it_has_as_long_again() -> None:
     given = pod("Pending", {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}})
     placed = {"type": "PodScheduled", "status": "True", "lastTransitionTime": EARLIER}

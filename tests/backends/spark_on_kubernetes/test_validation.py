@@ -64,7 +64,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no scheme": ({"jars": ["/opt/x.jar"]}, "scheme"),
     "two files in one": ({"jars": ["local:///a.jar,local:///b.jar"]}, "commas"),
     "Spark's own variable": ({"env": [{"name": "SPARK_DRIVER_BIND_ADDRESS", "value": "1.2.3.4"}]}, "Spark's own"),
-    "a size that is none": ({"driver": {"memory": "1.5g"}}, "size"),
+    "a heap that is none": ({"driver": {"memory": "512k"}}, "less than 1m"),
     "twice the same": ({"conf": {"spark.executor.memory": "1g"}, "executor": {"memory": "2g"}}, "too"),
 }  # fmt: skip
 

@@ -209,8 +209,8 @@ async def test_an_unknown_winner_is_absent_and_a_known_one_is_found(bench: Bench
 
 async def test_a_worker_that_cannot_fetch_the_gate_leaves_a_message(bench: Bench) -> None:
     master = bench.cluster.masters[0]
-    spec = works.backend(master.rest, master.ui, fence={"gate": {"url": "http://127.0.0.1:9"}})
-    backend = plugin.make(spec, Surroundings("cluster", bench.gate.url, Paths(), timeout=30))
+    spec = works.backend(master.rest, master.ui)
+    backend = plugin.make(spec, Surroundings("cluster", "http://127.0.0.1:9", Paths(), timeout=30))
     job = bench.java("gateless", "return")
     await backend.submit(works.submission(job))
     until = time.monotonic() + ENDS

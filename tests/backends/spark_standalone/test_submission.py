@@ -91,9 +91,7 @@ def test_a_missing_secret_is_named() -> None:
 
 def test_the_hash_is_that_of_the_work_alone() -> None:
     job, backend = works.job(**works.JAR, env=SECRET_ENV), works.backend()
-    elsewhere = works.backend(
-        fence={"gate": {"url": "https://elsewhere"}}, masters=[{"rest": "http://x", "ui": "http://y"}]
-    )
+    elsewhere = works.backend(masters=[{"rest": "http://x", "ui": "http://y"}])
     assert submission.body_hash(job, works.key(job), backend) == submission.body_hash(job, works.key(job), elsewhere)
 
 

@@ -52,7 +52,7 @@ def test_good_work_is_taken(work: Any) -> None:
         (spark(files=["hdfs:///a/x#.."]), "InvalidSpec", "what stands behind #"),
         (spark(archives=["hdfs:///a/x.zip#__spark_libs__"]), "InvalidSpec", "begin with __"),
         (spark(jars=["hdfs:///a/__durablejob__.jar"]), "InvalidSpec", "begin with __"),
-        (spark(driver={"memory": "512k"}), "InvalidSpec", "spark.driver.memory: '512k' is no amount of memory"),
+        (spark(driver={"memory": "512k"}), "InvalidSpec", "spark.driver.memory: '512k' is less than 1m"),
         (spark(conf={"spark.driver.memoryOverhead": "much"}), "InvalidSpec", "spark.conf[spark.driver.memoryOverhead]"),
         (spark(conf={"spark.driver.memoryOverheadFactor": "abc"}), "InvalidSpec", "memoryOverheadFactor]: 'abc'"),
         (spark(conf={"spark.driver.memoryOverheadFactor": "nan"}), "InvalidSpec", "memoryOverheadFactor]: 'nan'"),

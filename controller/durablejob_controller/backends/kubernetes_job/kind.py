@@ -58,6 +58,9 @@ class JobKind:
     def is_inert(self, found: Object) -> bool:
         return manifest.is_inert(found)
 
+    def started(self, found: Object) -> str | None:
+        return reading.started(found)
+
     def companions(self, job: DurableJob, made: Object) -> Iterable[Companion]:
         return ()
 

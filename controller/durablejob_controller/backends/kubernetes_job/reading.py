@@ -51,7 +51,7 @@ def run_of(job: Object, pods: Sequence[Object], start_deadline: int, tail: str |
         "namespace": meta["namespace"],
         "external_id": f"Job/{meta['name']}",
         "held": is_held(job),
-        "started_time": (job.get("status") or {}).get("startTime"),
+        "started_time": started(job),
     }
     if is_inert(job):
         return Run(phase=Phase.INERT, **facts)
@@ -65,6 +65,11 @@ def run_of(job: Object, pods: Sequence[Object], start_deadline: int, tail: str |
     if begun:
         return Run(phase=Phase.RUNNING, condemned=_condemned(job), **facts)
     return Run(phase=Phase.QUEUED, condemned=_condemned(job), **_waiting(job, pods, start_deadline), **facts)
+
+
+def started(job: Object) -> str | None:
+    """When it was resumed last."""
+    return (job.get("status") or {}).get("startTime")
 
 
 def culprit(job: Object, pods: Sequence[Object]) -> tuple[str, str, str] | None:
@@ -90,8 +95,9 @@ def _ended_by_deletion(job: Object, ended: Mapping[str, Any]) -> bool:
     deleted = job["metadata"].get("deletionTimestamp")
     if not deleted or ended["type"] != "Failed":
         return False
+    since = ended.get("lastTransitionTime")
     # Whole seconds: a program that fails in the second in which it is deleted counts as deleted.
-    return _time(ended.get("lastTransitionTime")) >= _time(deleted)
+    return not since or _time(since) >= _time(deleted)
 
 
 def _time(text: object) -> datetime:
@@ -155,8 +161,7 @@ def _condemned(job: Object) -> str | None:
     if not is_suspended(job):
         return None
     queued = QUEUE in (job["metadata"].get("labels") or {})
-    started = (job.get("status") or {}).get("startTime") is not None
-    return None if queued and not started else reasons.PREEMPTED.reason
+    return None if queued and started(job) is None else reasons.PREEMPTED.reason
 
 
 def _waiting(job: Object, pods: Sequence[Object], start_deadline: int) -> dict[str, Any]:

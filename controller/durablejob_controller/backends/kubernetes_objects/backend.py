@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -50,6 +49,8 @@ from durablejob_controller.backends.kubernetes_objects.objects import (
     owner,
 )
 from durablejob_controller.backends.kubernetes_objects.probing import LOG_RIGHT, probe
+from durablejob_controller.backends.kubernetes_objects.reader import Reader
+from durablejob_controller.backends.kubernetes_objects.refusals import contended, deferred, rejected
 from durablejob_controller.backends.kubernetes_objects.tails import Tails
 from durablejob_controller.backends.surroundings import KubernetesApi, Surroundings
 from durablejob_controller.errors import (
@@ -65,7 +66,6 @@ from durablejob_controller.errors import (
 
 _TRIES = 5
 """Times that a compare-and-swap on an object is tried at once: its controller writes the status meanwhile."""
-_QUOTA = re.compile("(exceeded quota|status unknown for quota): ")
 Where = tuple[Kind, str, str]
 """Kind, namespace and name of an object."""
 
@@ -85,6 +85,7 @@ class KubernetesObjects:
         self._kinds = tuple(kinds)
         self._log_lines = spec.kubernetes.failure_log_lines if spec.kubernetes is not None else 0
         self._tails = Tails(self._calls, self._log_lines)
+        self._reader = Reader(self._calls, self._tails, self._namespace)
         self._where: dict[str, Where] = {}
         """Where the objects are that were seen last, by uid: a kill names the uid only."""
         self.cluster_id = spec.cluster_id or f"kubernetes-{surroundings.cluster_uid}"
@@ -128,12 +129,12 @@ class KubernetesObjects:
         except AlreadyExists:
             pass
         except Conflict as error:
-            raise _contended(body) from error
+            raise contended(body) from error
         except (Refused, Forbidden) as error:
             # Quotas are asked before names: what takes the room may be this very object, of an earlier try.
-            turned_away = _deferred(error)
+            turned_away = deferred(error)
             if turned_away is None:
-                return _rejected(kind, error)
+                return rejected(kind, error)
         except NotFound as error:
             raise BackendUnavailable(f"there is no namespace {job.metadata.namespace}") from error
         else:
@@ -181,13 +182,13 @@ class KubernetesObjects:
         except AlreadyExists:
             return None  # its name holds this object's uid
         except Conflict as error:
-            raise _contended(companion.body) from error
+            raise contended(companion.body) from error
         except (Refused, Forbidden) as error:
             # What waits takes no share of a quota, and nothing stays. Has another controller just recorded it, its
             # attempt is Lost: no write can be conditional on two objects.
             if not await self._remove_inert(kind, made):
                 raise BackendUnavailable(f"{kind.name} {made['metadata']['name']} has changed meanwhile") from error
-            return _deferred(error) or _rejected(kind, error)
+            return deferred(error) or rejected(kind, error)
         except NotFound as error:
             raise BackendUnavailable(f"there is no namespace {meta['namespace']}") from error
         return None
@@ -211,7 +212,7 @@ class KubernetesObjects:
                     return Accepted(uid)
                 version = found["metadata"].get("resourceVersion")
                 if refused is not None and refused[0] == version:
-                    return _rejected(kind, refused[1])
+                    return rejected(kind, refused[1])
                 patch = kind.activation(job, found, uid, reservation.body_hash)
                 made = await self._calls.send("PATCH", path, body=patch, content_type=JSON_PATCH)
             except (Refused, Forbidden) as error:
@@ -231,7 +232,8 @@ class KubernetesObjects:
         seen = await self._listed()
         # At once: whoever asks while logs are waited for finds those that were seen before, or these.
         self._where = {uid: where for kind, objects in seen for uid, where in _places(kind, objects).items()}
-        self._tails.keep({one["metadata"]["uid"] for _, objects in seen for one in objects})
+        for memory in (self._tails, self._reader):
+            memory.keep(self._where.keys())
         found: defaultdict[str, tuple[Run, ...]] = defaultdict(tuple)
         for kind, objects in seen:
             for one, run in await self._runs(kind, objects):
@@ -265,12 +267,9 @@ class KubernetesObjects:
         return Sighting(tuple(runs), self._cluster_uid)
 
     async def _runs(self, kind: Kind, found: list[Object]) -> list[tuple[Object, Run]]:
-        try:
-            runs = await kind.runs(self._calls, self._tails, self._namespace, found)
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise BackendUnavailable(f"the API server's answer is not made of {kind.name}s") from error
+        runs = await self._reader.runs(kind, found)
         self._where |= _places(kind, found)
-        return list(zip(found, runs, strict=True))
+        return runs
 
     # --- kill, close, release -----------------------------------------------------------------------------
 
@@ -346,7 +345,7 @@ class KubernetesObjects:
             found = await self._calls.get(path)
             if found is None or found["metadata"]["uid"] != uid or not is_held(found):
                 return
-            meta, stays = found["metadata"], kind.stays(found)
+            meta, stays = found["metadata"], self._reader.stays(kind, found)
             finalizers = [each for each in meta["finalizers"] if each != HOLD]
             changed: Object = {"finalizers": finalizers, "labels": {RELEASED: "true"}}
             if stays:
@@ -394,25 +393,3 @@ def _places(kind: Kind, found: Sequence[Object]) -> dict[str, Where]:
     """Where these are, by uid."""
     metas = (one["metadata"] for one in found)
     return {meta["uid"]: (kind, meta["namespace"], meta["name"]) for meta in metas}
-
-
-def _contended(body: Object) -> BackendUnavailable:
-    """Not made: a quota has changed, again and again, while this was charged to it. Nothing has that name."""
-    words = "the quota that it is charged to changes faster than it is made"
-    return BackendUnavailable(f"the {body['kind']} {body['metadata']['name']} is not there yet: {words}")
-
-
-def _deferred(error: KubernetesError) -> Deferred | None:
-    """A quota that is used up, or was not counted yet, in the words of Kubernetes' own quota admission.
-
-    There may be room later.
-    """
-    if isinstance(error, Forbidden) and _QUOTA.search(str(error)):
-        return Deferred("QuotaExceeded", f"Waiting for room in the namespace's quota: {error}"[:1024])
-    return None
-
-
-def _rejected(kind: Kind, error: KubernetesError) -> Rejected:
-    """What the API server said of the object: it names the field, or the policy."""
-    reason = "InvalidSpec" if isinstance(error, Refused) else "Rejected"
-    return Rejected(reason, f"{kind.field}: the API server refuses this {kind.name}: {error}"[:1024])

@@ -29,7 +29,7 @@ PODS = "/api/v1{}/pods"
 """The collection of pods; ``{}`` is where the namespace goes."""
 _PAGE = 500
 _LOG_BYTES = 64 * 1024
-_SHAPE = (KeyError, TypeError, AttributeError, ValueError, IndexError)
+SHAPE = (KeyError, TypeError, AttributeError, ValueError, IndexError, OverflowError)
 """What reading an object that is none raises."""
 
 
@@ -112,7 +112,7 @@ class Calls:
                 token = page["metadata"].get("continue") or ""
             except KubernetesError as error:
                 raise BackendUnavailable(f"{path} cannot be listed: {_words(error)}") from error
-            except _SHAPE as error:
+            except SHAPE as error:
                 raise BackendUnavailable(f"the answer to GET {path} is not a list of objects") from error
             if not token:
                 return found
@@ -125,7 +125,7 @@ def checked(found: Object) -> Object:
         whole = all(isinstance(meta[name], str) and meta[name] for name in ("uid", "name", "namespace"))
         if not whole or not isinstance(found["spec"], dict) or not isinstance(found.get("status") or {}, dict):
             raise ValueError
-    except _SHAPE as error:
+    except SHAPE as error:
         raise BackendUnavailable("the API server's answer is not an object of its own") from error
     return found
 

@@ -61,12 +61,19 @@ class Kind(Protocol):
 
     def is_inert(self, found: Object) -> bool: ...
 
+    def started(self, found: Object) -> str | None:
+        """When it was started, where it can be stopped and started again; as its run says."""
+        ...
+
     def companions(self, job: DurableJob, made: Object) -> Iterable[Companion]:
         """What is made beside this inert object."""
         ...
 
     async def runs(self, calls: Calls, tails: Tails, namespace: str | None, found: Sequence[Object]) -> list[Run]:
-        """The run that each of these is, in their order; raises ``BackendUnavailable``."""
+        """The run that each of these is, in their order; raises ``BackendUnavailable``.
+
+        Of an object whose status is not what it should be reading may raise whatever it likes (``calls.SHAPE``).
+        """
         ...
 
     def stays(self, found: Object) -> bool:

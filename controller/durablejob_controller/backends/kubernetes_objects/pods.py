@@ -86,11 +86,10 @@ def _has_run(container: Mapping[str, Any]) -> bool:
 
 
 def _since(pod: Object, kind: str) -> datetime | None:
-    """Since when this condition is true; None: it is not."""
+    """Since when this condition is true; None: it is not, or since when is not said."""
     found = _condition(pod, kind)
-    if found is None or found["status"] != "True":
-        return None
-    return datetime.fromisoformat(str(found["lastTransitionTime"]))
+    since = found.get("lastTransitionTime") if found is not None and found["status"] == "True" else None
+    return datetime.fromisoformat(str(since)) if since else None
 
 
 def disruption(pod: Object) -> Said | None:

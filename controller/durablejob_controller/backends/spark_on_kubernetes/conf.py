@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from durablejob_api.backend import JobBackendSpec, KubernetesSpark
 from durablejob_api.spec import SparkWork
 from durablejob_api.work import PodSettings
+from durablejob_controller.backends.spark_rules import mebibytes
 
 _OURS = "durablejob decides it: one Pod is the driver, and finds its executors by it"
 _POD = "a driver that is started as a Pod does not read it"
@@ -76,8 +77,6 @@ _CONSUMED_PREFIXES = (
     "spark.kubernetes.driver.label.", "spark.kubernetes.driver.annotation.", "spark.kubernetes.driver.node.selector.",
     "spark.kubernetes.driverEnv.", "spark.kubernetes.driver.secretKeyRef.", "spark.kubernetes.driver.secrets.",
 )  # fmt: skip
-_UNITS = {"k": 1 / 1024, "m": 1.0, "g": 1024.0, "t": 1024.0 * 1024}
-_SIZE = re.compile(r"([0-9]{1,15})([kmgt]?)b?", re.IGNORECASE)
 _PORT = re.compile(r"[0-9]{1,5}")
 
 
@@ -262,11 +261,3 @@ class Wishes:
     def under(self, prefix: str) -> dict[str, str]:
         """What is set under a prefix, by the rest of the key."""
         return {key.removeprefix(prefix): value for key, value in self.conf.items() if key.startswith(prefix)}
-
-
-def mebibytes(size: str) -> int:
-    """MiB of a size as Spark writes it, where a number alone counts MiB; raises ``ValueError``."""
-    found = _SIZE.fullmatch(size.strip())
-    if found is None:
-        raise ValueError(f"{size[:40]!r} is not a size as Spark writes it, such as 512m or 2g")
-    return max(1, int(int(found[1]) * _UNITS[found[2].lower() or "m"]))

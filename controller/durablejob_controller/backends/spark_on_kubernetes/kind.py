@@ -58,6 +58,9 @@ class DriverKind:
     def is_inert(self, found: Object) -> bool:
         return manifest.is_inert(found)
 
+    def started(self, found: Object) -> str | None:
+        """Nothing stops it and starts it again."""
+
     def companions(self, job: DurableJob, made: Object) -> Iterable[Companion]:
         """What leads to its UI."""
         return ui.companions(self._ui, made) if self._ui is not None else ()

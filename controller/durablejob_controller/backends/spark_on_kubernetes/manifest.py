@@ -19,7 +19,7 @@ from durablejob_controller.backends.kubernetes_objects import objects
 from durablejob_controller.backends.kubernetes_objects.objects import HASH, Object, is_owned, name_of
 from durablejob_controller.backends.spark_on_kubernetes.conf import EXECUTOR_ACCOUNT, Wishes, complete, for_spark
 from durablejob_controller.backends.spark_on_kubernetes.names import PORT, ROLE, SELECTOR, TEMPLATE
-from durablejob_controller.errors import InvalidWork
+from durablejob_controller.backends.spark_rules import mebibytes, spark_work
 
 GATE = f"{GROUP}/start"
 """Scheduling gate: as long as it is there, no node takes the Pod."""
@@ -66,13 +66,6 @@ def is_inert(found: Object) -> bool:
 def executors_of(found: Object) -> str:
     """Label selector of the executors of this driver."""
     return f"{SELECTOR}={found['metadata']['name']},{ROLE}=executor"
-
-
-def spark_work(job: DurableJob) -> SparkWork:
-    """The Spark part of the job; raises ``InvalidWork`` when it is something else."""
-    if job.spec.spark is None:
-        raise InvalidWork("WrongWork", "spark", "missing")
-    return job.spec.spark
 
 
 def _manifest(job: DurableJob, key: str, spec: JobBackendSpec) -> Object:
@@ -204,7 +197,7 @@ def _ours(job: DurableJob, name: str, work: SparkWork) -> dict[str, str]:
     return {
         "spark.app.id": name,
         "spark.driver.host": f"$({ADDRESS})",  # Spark 3.5 and 4.0 would tell the Pod's name, which nobody can look up
-        "spark.driver.memory": work.driver.memory,
+        "spark.driver.memory": f"{mebibytes(work.driver.memory)}m",  # spark-submit gives it to the JVM as it is
         "spark.kubernetes.driver.annotateExitException": "true",
         "spark.kubernetes.driver.pod.name": name,
         "spark.kubernetes.executor.disableConfigMap": "true",  # else the driver needs a right to make ConfigMaps

@@ -12,12 +12,12 @@ from durablejob_api.base import DNS_SUBDOMAIN
 from durablejob_api.job import DurableJob
 from durablejob_api.spec import SparkWork
 from durablejob_controller.backends.spark_on_kubernetes.conf import Wishes, complete, typed, why_refused
-from durablejob_controller.backends.spark_on_kubernetes.manifest import FOLDER, OURS, spark_work
+from durablejob_controller.backends.spark_on_kubernetes.manifest import FOLDER, OURS
+from durablejob_controller.backends.spark_rules import check_heaps, check_sizes, check_uri, spark_work, uris
 from durablejob_controller.errors import InvalidBackend, InvalidWork
 
 _NAME = re.compile(r"spark\.[\w.\-/]+")
 _SECRET = re.compile(DNS_SUBDOMAIN)
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SPARKS = re.compile(r"SPARK_(?!USER$).*|JAVA_HOME")
 """What Spark's entrypoint reads."""
@@ -29,7 +29,8 @@ def validate(job: DurableJob, spec: JobBackendSpec) -> None:
     wishes = Wishes(complete(work, spec))
     if wishes.image is None:
         raise InvalidWork("InvalidSpec", "spark.kubernetes.image", "missing, and the backend names no default")
-    _check_files(work, spec)
+    for field, uri in uris(work):
+        check_uri(field, uri, spec.artifact_schemes)
     for name in work.conf:
         if why := _wrong(name, work.conf):
             raise InvalidWork("ForbiddenConf", f"spark.conf[{name}]", f"may not be set: {why}")
@@ -45,6 +46,8 @@ def validate(job: DurableJob, spec: JobBackendSpec) -> None:
         if _is_ours(folder):
             field = f"spark.conf[spark.kubernetes.driver.secrets.{secret}]"
             raise InvalidWork("InvalidSpec", field, f"{FOLDER} is taken: mount it elsewhere")
+    check_heaps(work)
+    check_sizes(work.conf)
     try:
         wishes.memory(work.driver.memory, python=work.is_python)
     except ValueError as error:
@@ -56,6 +59,10 @@ def validate_defaults(spec: JobBackendSpec) -> None:
     for name in spec.defaults.spark_conf:
         if why := _wrong(name, spec.defaults.spark_conf):
             raise InvalidBackend(f"spec.defaults.sparkConf[{name}]: not possible here: {why}")
+    try:
+        check_sizes(spec.defaults.spark_conf)
+    except InvalidWork as error:
+        raise InvalidBackend(f"spec.defaults.sparkConf: {error}") from error
     if both := _twice(Wishes(spec.defaults.spark_conf)):
         raise InvalidBackend(f"spec.defaults.sparkConf: {both} is set as a value and from a Secret")
 
@@ -101,25 +108,6 @@ def _check_typed(work: SparkWork) -> None:
         if not _VARIABLE.fullmatch(name) or _SPARKS.fullmatch(name):
             field = f"spark.kubernetes.executor.secretEnv[{name}]"
             raise InvalidWork("ForbiddenEnvironment", field, f"{name} is no variable of yours")
-
-
-def _check_files(work: SparkWork, spec: JobBackendSpec) -> None:
-    fields = {
-        "spark.mainApplicationFile": (work.main_application_file,),
-        "spark.jars": work.jars,
-        "spark.pyFiles": work.py_files,
-        "spark.files": work.files,
-        "spark.archives": work.archives,
-    }
-    allowed = ", ".join(spec.artifact_schemes) or "none"
-    for field, uris in fields.items():
-        for uri in uris:
-            scheme = _SCHEME.match(uri)
-            if scheme is None or scheme[1] not in spec.artifact_schemes:
-                words = f"{uri[:80]} must begin with a scheme that this backend allows: {allowed}"
-                raise InvalidWork("SchemeNotAllowed", field, words)
-            if "," in uri or any(c.isspace() or not c.isprintable() for c in uri):
-                raise InvalidWork("NotSupported", field, "commas and spaces cannot be passed to Spark in a URI")
 
 
 def _check_environment(work: SparkWork) -> None:

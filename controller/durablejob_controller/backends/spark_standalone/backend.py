@@ -46,11 +46,8 @@ class SparkStandalone:
     def __init__(self, spec: JobBackendSpec, surroundings: Surroundings) -> None:
         if spec.spark_standalone is None:
             raise InvalidBackend("spec.sparkStandalone: missing")
-        gate = spec.fence.gate.url if spec.fence and spec.fence.gate else surroundings.gate_url
-        if not gate.startswith(("http://", "https://")):
-            raise InvalidBackend("spec.fence.gate.url: missing; drivers must reach the start gate somewhere")
+        self._gate_url = surroundings.gate()
         validation.validate_defaults(spec)
-        self.gate_url = gate.rstrip("/")
         self._spec = spec
         self._own: SparkStandaloneBackend = spec.spark_standalone
         self._tokens = surroundings.gate_token
@@ -75,10 +72,10 @@ class SparkStandalone:
         return submissions.body_hash(job, key, self._spec)
 
     async def probe(self) -> Probe:
-        return await probe(self._masters, self.gate_url)
+        return await probe(self._masters, self._gate_url)
 
     async def reserve(self, job: DurableJob, key: str) -> Offer:
-        """Nothing to set aside: the claim's number is the reservation. Fails where nothing could be submitted."""
+        """Nothing to set aside: the claim's number is the reservation, and the engine does not ask. The law does."""
         del job, key
         return Offer(incarnation=(await self._masters.listing()).life)
 
@@ -109,7 +106,7 @@ class SparkStandalone:
         path = self._tokens.path(meta.namespace or "", meta.name, meta.uid, submission.current.number, claim.number)
         return submissions.Place(
             claim=claim.number,
-            claim_url=f"{self.gate_url}/{path.strip('/')}",
+            claim_url=f"{self._gate_url}/{path.strip('/')}",
             master_url=master_url,
             spark_version=self._masters.version,
             secrets=submission.secrets,
@@ -152,7 +149,7 @@ class SparkStandalone:
             return run
         words = (await self._masters.status(run.id)).words
         if _FETCH_FAILED.match(words):
-            words += f" (the worker fetches {submissions.CLAIM_JAR} from the start gate at {self.gate_url})"
+            words += f" (the worker fetches {submissions.CLAIM_JAR} from the start gate at {self._gate_url})"
         return replace(run, message=f"{run.message}: {words}") if words else run
 
     async def kill(self, run: str) -> None:

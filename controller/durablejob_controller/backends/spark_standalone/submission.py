@@ -30,6 +30,7 @@ from urllib.parse import unquote, urlsplit
 from durablejob_api.backend import JobBackendSpec
 from durablejob_api.job import DurableJob
 from durablejob_api.spec import SparkWork
+from durablejob_controller.backends.spark_rules import spark_work
 from durablejob_controller.backends.spark_standalone.stub import class_name
 from durablejob_controller.errors import InvalidWork
 
@@ -72,13 +73,6 @@ def body_hash(job: DurableJob, key: str, spec: JobBackendSpec) -> str:
     """Hash of the work as it would be submitted: the same for every claim, Master and gate URL."""
     canonical = json.dumps(body(job, key, spec, Place()), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def spark_work(job: DurableJob) -> SparkWork:
-    """The Spark part of the job; raises ``InvalidWork`` when it is something else."""
-    if job.spec.spark is None:
-        raise InvalidWork("WrongWork", "spark", "missing; a SparkStandalone backend runs nothing else")
-    return job.spec.spark
 
 
 def local_path(uri: str) -> str | None:

@@ -14,8 +14,16 @@ from collections.abc import Mapping, Sequence
 from durablejob_api.backend import JobBackendSpec
 from durablejob_api.job import DurableJob
 from durablejob_api.spec import SparkWork
-from durablejob_controller.backends.spark_rules import STRUCTURE, check_conf, check_uri, check_variable, uris
-from durablejob_controller.backends.spark_standalone.submission import spark_work
+from durablejob_controller.backends.spark_rules import (
+    STRUCTURE,
+    check_conf,
+    check_heaps,
+    check_sizes,
+    check_uri,
+    check_variable,
+    spark_work,
+    uris,
+)
 from durablejob_controller.errors import InvalidBackend, InvalidWork
 
 _OURS = "durablejob decides it: the claim allows one driver, which the start gate lets pass"
@@ -34,6 +42,8 @@ def validate(job: DurableJob, spec: JobBackendSpec) -> None:
     _check_files(work, spec.artifact_schemes)
     for name, value in work.conf.items():
         _check_conf(name, value)
+    check_heaps(work)
+    check_sizes(work.conf)
     _check_executors(work, spec)
     _check_values(work)
 
@@ -45,6 +55,10 @@ def validate_defaults(spec: JobBackendSpec) -> None:
             raise InvalidBackend(f"spec.defaults.sparkConf[{name}]: not possible here: {why}")
         if name.startswith("spark.durablejob.") and name != "spark.durablejob.patienceSeconds":
             raise InvalidBackend(f"spec.defaults.sparkConf[{name}]: {_OURS}")
+    try:
+        check_sizes(spec.defaults.spark_conf)
+    except InvalidWork as error:
+        raise InvalidBackend(f"spec.defaults.sparkConf: {error}") from error
 
 
 def _check_files(work: SparkWork, schemes: Sequence[str]) -> None:

@@ -72,10 +72,7 @@ class Yarn:
         self._spec, self._own = spec, spec.yarn
         self._gated = spec.fence is not None and spec.fence.mode is FenceMode.GATE
         validation.validate_backend(spec, gated=self._gated)
-        gate = spec.fence.gate.url if spec.fence and spec.fence.gate else surroundings.gate_url
-        if self._gated and not gate.startswith(("http://", "https://")):
-            raise InvalidBackend("spec.fence.gate.url: missing; drivers must reach the start gate somewhere")
-        self._gate_url = gate.rstrip("/")
+        self._gate_url = surroundings.gate() if self._gated else None
         self._tokens = surroundings.gate_token
         self._cluster = surroundings.cluster_uid
         self._tag = cluster_tag(surroundings.cluster_uid)
@@ -121,7 +118,7 @@ class Yarn:
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     async def probe(self) -> Probe:
-        return await probe(self._managers, self._staging, self._gate_url if self._gated else None)
+        return await probe(self._managers, self._staging, self._gate_url)
 
     # --- reserve and submit -----------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ from durablejob_api.backend import JobBackendSpec, YarnSpark
 from durablejob_api.job import DurableJob
 from durablejob_api.spec import SparkWork
 from durablejob_controller.backends.gate_jar import GATE, archive
+from durablejob_controller.backends.spark_rules import amount, heap
 from durablejob_controller.backends.yarn.java_options import java_options
 from durablejob_controller.backends.yarn.launch import Launch, Resource, value, word
 from durablejob_controller.errors import InvalidWork
@@ -51,9 +52,6 @@ WAIT_FOR_CONTEXT = 100
 _OVERHEAD, _FACTOR = "spark.driver.memoryOverhead", "spark.driver.memoryOverheadFactor"
 _LEAST = "spark.driver.minMemoryOverhead"
 _OPTIONS = ("spark.driver.defaultJavaOptions", "spark.driver.extraJavaOptions")
-MOST_MEMORY = 2**31 - 1
-"""MiB: YARN counts them in 31 bits in places."""
-_AMOUNT = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*([kmgtp]?)(?:i?b)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,18 +208,15 @@ def launch(work: SparkWork, spark: YarnSpark, conf: Mapping[str, str], place: Pl
 
 def container_memory(work: SparkWork, conf: Mapping[str, str]) -> int:
     """MiB of heap and overhead; raises ``InvalidWork`` for what is no amount."""
-    heap = _mebibytes(work.driver.memory, "spark.driver.memory")
+    size = heap("spark.driver.memory", work.driver.memory)
     if _OVERHEAD in conf:
-        return heap + _amount(conf, _OVERHEAD)
-    least = _amount(conf, _LEAST) if _LEAST in conf else LEAST_OVERHEAD
-    return heap + max(int(heap * _factor(conf)), least)
+        return size + amount(f"spark.conf[{_OVERHEAD}]", conf[_OVERHEAD])
+    least = amount(f"spark.conf[{_LEAST}]", conf.get(_LEAST, str(LEAST_OVERHEAD)))
+    return size + max(int(size * _factor(conf)), least)
 
 
-def check_sizes(conf: Mapping[str, str]) -> None:
+def check_settings(conf: Mapping[str, str]) -> None:
     """Raise ``InvalidWork`` for settings that are read here and cannot be."""
-    for name in (_OVERHEAD, _LEAST):
-        if name in conf:
-            _amount(conf, name)
     _factor(conf)
     for name in _OPTIONS:
         _words(conf, name)
@@ -239,10 +234,10 @@ def yarn_spark(spec: JobBackendSpec) -> YarnSpark:
 
 
 def _command(work: SparkWork, spark: YarnSpark, conf: Mapping[str, str], *, gated: bool) -> str:
-    heap = _mebibytes(work.driver.memory, "spark.driver.memory")
+    memory = heap("spark.driver.memory", work.driver.memory)
     main = PYTHON_RUNNER if work.is_python else work.main_class or ""
     command = ["{{JAVA_HOME}}/bin/java", "-server", "-Djava.net.preferIPv6Addresses=false"]
-    command += [*java_options(spark.version), f"-Xmx{heap}m", "-Djava.io.tmpdir={{PWD}}/tmp"]
+    command += [*java_options(spark.version), f"-Xmx{memory}m", "-Djava.io.tmpdir={{PWD}}/tmp"]
     command += [word(option) for name in _OPTIONS for option in _words(conf, name)]
     command += ["-Dspark.yarn.app.container.log.dir=<LOG_DIR>", MASTER, "--class", word(GATE if gated else main)]
     if work.is_python:
@@ -290,10 +285,6 @@ def _python_path(work: SparkWork, spark: YarnSpark) -> str:
     return "<CPS>".join(parts)
 
 
-def _amount(conf: Mapping[str, str], name: str) -> int:
-    return _mebibytes(conf[name], f"spark.conf[{name}]", least=0)
-
-
 def _factor(conf: Mapping[str, str]) -> float:
     text = conf.get(_FACTOR, str(OVERHEAD)).strip()
     if not re.fullmatch(r"\d{1,6}(?:\.\d{0,9})?|\.\d{1,9}", text) or float(text) <= 0:
@@ -311,17 +302,6 @@ def _words(conf: Mapping[str, str], name: str) -> list[str]:
 def _seconds(text: str) -> int:
     """As Gate.java reads its patience."""
     return int(text) if re.fullmatch(r"\d{1,9}", text) else _GATES_OWN
-
-
-def _mebibytes(text: str, field: str, least: int = 1) -> int:
-    """Spark's amounts of memory; a bare number is MiB. Less than one would be -Xmx0m, which means another thing."""
-    match = _AMOUNT.fullmatch(text.strip().lower())
-    scale = {"k": 1 / 1024, "": 1, "m": 1, "g": 1024, "t": 1024**2, "p": 1024**3}[match[2] if match else ""]
-    found = int(float(match[1]) * scale) if match else -1
-    if not least <= found <= MOST_MEMORY:
-        why = f"{text[:80]!r} is no amount of memory of at least {least}m; write 512m or 2g"
-        raise InvalidWork("InvalidSpec", field, why)
-    return found
 
 
 def _bare(uri: str) -> str:

@@ -9,7 +9,15 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from durablejob_api.backend import JobBackendSpec, YarnBackend
 from durablejob_api.job import DurableJob
 from durablejob_api.spec import SparkWork, YarnWork
-from durablejob_controller.backends.spark_rules import STRUCTURE, check_conf, check_uri, check_variable, uris
+from durablejob_controller.backends.spark_rules import (
+    STRUCTURE,
+    check_conf,
+    check_heaps,
+    check_sizes,
+    check_uri,
+    check_variable,
+    uris,
+)
 from durablejob_controller.backends.yarn import spark as applications
 from durablejob_controller.errors import InvalidBackend, InvalidWork
 
@@ -64,7 +72,8 @@ def validate_backend(spec: JobBackendSpec, *, gated: bool) -> None:
         if why is not None:
             raise InvalidBackend(f"spec.defaults.sparkConf[{name}]: not possible here: {why}")
     try:
-        applications.check_sizes(spec.defaults.spark_conf)
+        check_sizes(spec.defaults.spark_conf)
+        applications.check_settings(spec.defaults.spark_conf)
     except InvalidWork as error:
         raise InvalidBackend(f"spec.defaults.sparkConf: {error}") from error
     if spec.yarn is None or not spec.yarn.staging.webhdfs.data_nodes:
@@ -124,6 +133,8 @@ def _spark(work: SparkWork, spec: JobBackendSpec) -> None:
         _variable(f"spark.env[{position}]", variable.name, python=work.is_python)
     _tags("spark.yarn.tags", work.yarn.tags if work.yarn else ())
     applications.needed(work, settings)
+    check_heaps(work)
+    check_sizes(work.conf)
     applications.container_memory(work, {**spec.defaults.spark_conf, **work.conf})
 
 
