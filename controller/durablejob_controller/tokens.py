@@ -50,8 +50,6 @@ class Keys:
         if self.current not in self.by_id:
             named = f"no key {self.current!r}, which annotation {CURRENT_KEY} names"
             raise KubernetesError(f"Secret {SECRET_NAME}: {named}")
-                f"Secret {SECRET_NAME}: no key {self.current!r}, which annotation {CURRENT_KEY} names"
-            )
         weak = sorted(kid for kid, key in self.by_id.items() if len(key) < KEY_BYTES)
         if weak:
             raise KubernetesError(f"Secret {SECRET_NAME}: key {weak[0]!r} is shorter than {KEY_BYTES} bytes")
