@@ -22,7 +22,8 @@ from durablejob_controller.kube import Object, is_newer
 from durablejob_controller.poller import TROUBLE_AFTER
 
 CONFIRMED_FOR = 10.0
-"""Seconds for which an exact answer counts as confirmed: what ends after a grace is looked at once more."""
+"""Seconds for which an exact answer counts as confirmed, once it is there: what ends after a grace is looked at once
+more. However long it took, or whoever answers slowly would never be believed."""
 Address = tuple[str, str, str]
 """A backend: (kind, namespace or "", name)."""
 
@@ -57,6 +58,8 @@ class Entry:
     sighting: Sighting | None = None
     asked: float = 0.0
     """Monotonic seconds at which the question was sent that ``sighting`` answers."""
+    heard: float = 0.0
+    """Monotonic seconds at which it was answered."""
     exact: bool = False
     since: float = 0.0
     """Since when the sighting has been the same."""
@@ -96,19 +99,20 @@ class Entry:
     @property
     def confirmed(self) -> bool:
         """And it was asked by the attempt's own ids, a moment ago."""
-        return self.fresh and self.exact and time.monotonic() - self.asked < CONFIRMED_FOR
+        return self.fresh and self.exact and time.monotonic() - self.heard < CONFIRMED_FOR
 
     def saw(self, sighting: Sighting, asked: float, *, exact: bool) -> None:
         """Remember an answer; a repeated one keeps its age.
 
         Exact look-ups and batches overlap, and each is older than the other in turn. Where they say the same, the
-        exact one stands while it is recent: it knows more (the fence), and is not to be asked for again and again.
+        exact one stands while it is recent: it knows more (the fence, and what has ended), and is not to be asked for
+        again and again.
         """
         own = tuple(run for run in sighting.runs if run.namespace in (None, self.job.metadata.namespace))
         if len(own) < len(sighting.runs):  # whoever forges our key elsewhere neither hinders nor ends this job
             sighting = replace(sighting, runs=own)
         same = self.sighting is not None and _gist(self.sighting) == _gist(sighting)
-        if same and not exact and self.confirmed:
+        if not exact and self.confirmed and self.sighting is not None and _tells_no_more(sighting, self.sighting):
             return
         if asked < self.asked and not (same and exact and asked >= self.read):
             return
@@ -119,6 +123,7 @@ class Entry:
         if exact and self.offer is not None and self.offer.incarnation not in ("", sighting.incarnation):
             self.offer = None  # it was made by a life that is over
         self.sighting, self.asked, self.exact = sighting, asked, exact
+        self.heard = time.monotonic()
 
     def forget_sighting(self) -> None:
         self.sighting, self.exact = None, False
@@ -156,6 +161,12 @@ def _reserved(job: DurableJob) -> bool:
 def _gist(sighting: Sighting) -> object:
     own = [run for run in sighting.runs if not run.foreign]  # the others are in no batch
     return [(run.id, run.phase, run.verdict, run.started_time, run.held, run.condemned) for run in own]
+
+
+def _tells_no_more(batch: Sighting, exact: Sighting) -> bool:
+    """Whether the batch says the same, but for what has ended: that it may leave out."""
+    listed = {run.id for run in batch.runs}
+    return _gist(batch) == _gist(replace(exact, runs=tuple(run for run in exact.runs if run.active or run.id in listed)))
 
 
 def parse(raw: Object) -> tuple[DurableJob, str | None]:

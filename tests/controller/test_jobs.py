@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from durablejob_api.names import attempt_key
-from durablejob_controller.backends.contract import Offer, Phase, Rejected, Run, Sighting
+from durablejob_controller.backends.contract import Offer, Phase, Rejected, Run, Sighting, Verdict
 from durablejob_controller.jobs import CONFIRMED_FOR, Entry, Jobs, address_of, parse
 from durablejob_controller.kube import Object
 from tests.controller.fake_kube import job_object
@@ -225,10 +225,33 @@ def test_a_confirmed_answer_grows_old(monkeypatch: pytest.MonkeyPatch) -> None:
     entry = put(Jobs(), version(1))
     entry.saw(ABSENT, entry.read, exact=True)
     assert entry.confirmed
-    monkeypatch.setattr(time, "monotonic", lambda: entry.read + CONFIRMED_FOR)
+    monkeypatch.setattr(time, "monotonic", lambda: entry.heard + CONFIRMED_FOR)
     assert not entry.confirmed
     entry.saw(ABSENT, entry.read + 1, exact=False)
     assert (entry.asked, entry.exact) == (entry.read + 1, False)
+
+
+def test_a_slow_answer_is_as_good_as_a_quick_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = put(Jobs(), version(1))
+    answered = entry.read + 2 * CONFIRMED_FOR
+    monkeypatch.setattr(time, "monotonic", lambda: answered)
+    entry.saw(ABSENT, entry.read, exact=True)
+    assert entry.confirmed
+    monkeypatch.setattr(time, "monotonic", lambda: answered + CONFIRMED_FOR)
+    assert not entry.confirmed
+
+
+def test_a_batch_that_leaves_out_what_has_ended_says_nothing_new() -> None:
+    entry = put(Jobs(), version(1))
+    sent = entry.read
+    over = Sighting((Run("d", Phase.ENDED, verdict=Verdict.SUCCEEDED),), "life")
+    entry.saw(over, sent, exact=True)
+    entry.saw(ABSENT, sent + 0.001, exact=False)
+    assert (entry.sighting, entry.confirmed) == (over, True)
+    entry.saw(THERE, sent + 0.002, exact=False)
+    assert (entry.sighting, entry.confirmed) == (THERE, False)
+    entry.saw(ABSENT, sent + 0.003, exact=False)
+    assert entry.sighting == ABSENT
 
 
 def test_the_refusal_of_a_claim_is_forgotten_with_the_claim() -> None:

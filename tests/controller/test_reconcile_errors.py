@@ -470,6 +470,19 @@ async def test_no_worker_waits_for_a_system_that_is_known_to_be_away(monkeypatch
         assert all(stage.reason(f"stuck-{number}") == "BackendUnreachable" for number in range(20))
 
 
+async def test_a_system_that_takes_its_time_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each exact look-up takes longer than its answer counts, and batches come in between."""
+    monkeypatch.setattr(jobs, "CONFIRMED_FOR", 0.08)
+    async with staged() as stage:
+        backend = await stage.use_scripted()
+        backend.takes, backend.ended_unlisted = 0.1, True
+        over = (Run("app-1", Phase.ENDED, started_time="1", verdict=Verdict.FAILED),)
+        backend.on_submit = lambda s: backend.runs.update({s.current.key: over})
+        stage.job()
+        await stage.work(lambda: stage.state() == "Failed", patience=3.0)
+        assert len(backend.submitted) == 1
+
+
 async def test_a_job_that_makes_the_controller_stumble_does_not_stop_the_others(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -217,6 +217,16 @@ BUGS = (
         _JOBS,
     ),
     Bug(
+        "an answer grows old while it is waited for: who answers slowly is never believed", _C + "jobs.py",
+        "time.monotonic() - self.heard < CONFIRMED_FOR", "time.monotonic() - self.asked < CONFIRMED_FOR",
+        _JOBS,
+    ),
+    Bug(
+        "what a batch leaves out takes an exact answer away", _C + "jobs.py",
+        "self.sighting is not None and _tells_no_more(sighting, self.sighting):", "same:",
+        (*_JOBS, *_RECONCILE),
+    ),
+    Bug(
         "an older version of a job replaces a newer one", _C + "jobs.py",
         "if old is not None and not is_newer(raw, old.raw):",
         "if False:",
