@@ -86,6 +86,10 @@ class Entry:
     def key(self) -> str:
         return self.job.current.key if self.job.current else attempt_key(self.job.metadata.uid, self.job.spec.attempt)
 
+    def is_at(self, version: Object) -> bool:
+        """No newer version than this one was read."""
+        return bool(self.raw["metadata"].get("resourceVersion") == version["metadata"].get("resourceVersion"))
+
     @property
     def unfinished(self) -> bool:
         current = self.job.current
@@ -166,7 +170,9 @@ def _gist(sighting: Sighting) -> object:
 def _tells_no_more(batch: Sighting, exact: Sighting) -> bool:
     """Whether the batch says the same, but for what has ended: that it may leave out."""
     listed = {run.id for run in batch.runs}
-    return _gist(batch) == _gist(replace(exact, runs=tuple(run for run in exact.runs if run.active or run.id in listed)))
+    return _gist(batch) == _gist(
+        replace(exact, runs=tuple(run for run in exact.runs if run.active or run.id in listed))
+    )
 
 
 def parse(raw: Object) -> tuple[DurableJob, str | None]:

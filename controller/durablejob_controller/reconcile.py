@@ -40,7 +40,7 @@ from durablejob_controller.errors import (
 )
 from durablejob_controller.events import EventRecorder, Transition
 from durablejob_controller.jobs import Entry, Jobs
-from durablejob_controller.kube import JOBS, Kube, is_newer
+from durablejob_controller.kube import JOBS, Kube, Object, is_newer
 from durablejob_controller.logs import fields, note_transition
 from durablejob_controller.queue import WorkQueue
 from durablejob_controller.reasons import Why
@@ -153,10 +153,13 @@ class Reconciler:
     async def _step(self, uid: str, entry: Entry) -> bool:
         """Decide and do one thing; True: decide again at once."""
         site: Site | NoSite
+        version = entry.raw
         if entry.invalid is not None:
             site = NoSite(Why("InvalidSpec", f"spec: {entry.invalid}"), final=True)
         else:
             site = await self._sites.site(entry)
+        if not entry.is_at(version):
+            return True  # somebody wrote meanwhile: the site is the one of another version
         decision = decide(entry.job, site, self._seen(entry), self._kube.clock.now().replace(microsecond=0))
         log.debug("%s: %s", entry.job.metadata.name, decision, extra=fields(entry.job))
         return await self._carry_out(uid, entry, decision)
@@ -194,10 +197,13 @@ class Reconciler:
                 return False
             case Record(status=status, then=Submit()):
                 # Before the write: where Secrets cannot be read now, no claim is used up for nothing.
-                secrets = await self._secrets(entry)
-                return await self._record(entry, status) and await self._submit(uid, entry, secrets)
+                version, secrets = entry.raw, await self._secrets(entry)
+                if not entry.is_at(version):
+                    return True  # somebody wrote meanwhile, a cancel perhaps: what is replaced is what was decided upon
+                written = await self._record(entry, status)
+                return written is not None and await self._submit(uid, entry, written, secrets)
             case Record(status=status, then=then):
-                if not await self._record(entry, status):
+                if await self._record(entry, status) is None:
                     return False
                 return True if then is None else await self._carry_out(uid, entry, then)
             case LookUp(exactly=exactly):
@@ -205,9 +211,10 @@ class Reconciler:
             case Guard() | Unguard() | Delete():
                 return await self._mark(entry, decision)
             case Submit():
+                version = entry.raw
                 # No write of ours comes before it, whose answer would tell that the storage has gone back.
                 await self._kube.check(entry.job.metadata.namespace)
-                return await self._submit(uid, entry, await self._secrets(entry))
+                return await self._submit(uid, entry, version, await self._secrets(entry))
             case Reserve():
                 await self._reserve(entry)
                 return True
@@ -224,8 +231,8 @@ class Reconciler:
 
     # --- towards Kubernetes ---------------------------------------------------------------------------
 
-    async def _record(self, entry: Entry, status: DurableJobStatus) -> bool:
-        """The compare-and-swap. False: the API server refuses this write for good, and the job is parked."""
+    async def _record(self, entry: Entry, status: DurableJobStatus) -> Object | None:
+        """The compare-and-swap; the version that it made. None: it is refused for good, and the job is parked."""
         old = entry.job
         body = {**entry.raw, "status": status.to_api()}
         try:
@@ -233,7 +240,7 @@ class Reconciler:
         except Refused as error:
             metrics.STATUS_WRITES.labels(result="refused").inc()
             self._park(entry, "status", error)
-            return False
+            return None
         except Conflict:
             metrics.STATUS_WRITES.labels(result="conflict").inc()
             raise
@@ -242,7 +249,7 @@ class Reconciler:
         self._jobs.put(raw)
         self._events.transition(old, old.status, status)
         note_transition(entry.job, old.status, status)
-        return True
+        return raw
 
     def _park(self, entry: Entry, what: str, error: Refused) -> None:
         """The same write would be refused again: its rules forbid it, or what is stored is not valid (any more)."""
@@ -353,14 +360,17 @@ class Reconciler:
 
     async def _reserve(self, entry: Entry) -> None:
         """Set something aside; what keeps it from that is told to the job, and tried again after a pause."""
+        key = entry.key
         try:
-            answer = await self._backend(entry).reserve(entry.job, entry.key)
+            answer = await self._backend(entry).reserve(entry.job, key)
         except BackendError as error:
             log.warning("%s: nothing is reserved: %s", entry.job.metadata.name, error, extra=fields(entry.job))
             entry.not_before, entry.doubt = time.monotonic() + backoff(entry.doubts), str(error)
             entry.doubts += 1
             entry.deferred = None
             return
+        if entry.key != key:
+            return  # another controller has begun another attempt, of which this is not
         entry.deferred = answer if isinstance(answer, Deferred) else None
         if isinstance(answer, Deferred):
             entry.not_before, entry.doubt = time.monotonic() + backoff(entry.doubts), None
@@ -372,9 +382,12 @@ class Reconciler:
         else:
             entry.offer = answer
 
-    async def _submit(self, uid: str, entry: Entry, secrets: Values | Rejected) -> bool:
+    async def _submit(self, uid: str, entry: Entry, version: Object, secrets: Values | Rejected) -> bool:
+        """Send what this version of the job has reserved, if nobody has made another since."""
         if self._sites.held(entry.job) is not None:
             return True  # the answer to our last call has told it: decide again
+        if not entry.is_at(version):
+            return True  # it may be cancelled by now, or another claim be open
         backend = self._backend(entry)
         entry.trying_since = entry.trying_since or time.monotonic()
         answer = secrets if isinstance(secrets, Rejected) else await self._send(entry, backend, secrets)
@@ -388,7 +401,8 @@ class Reconciler:
             self._queue.add_after(uid, self._poll_interval)
             return False
         if isinstance(answer, Rejected):
-            entry.rejected = answer
+            if entry.is_at(version):  # else it may be about a claim that was replaced meanwhile
+                entry.rejected = answer
             return True
         log.warning("%s: submission unclear: %s", entry.job.metadata.name, answer.message, extra=fields(entry.job))
         return True

@@ -38,9 +38,21 @@ BUGS = (
     ),
     Bug(
         "it is submitted before it is recorded", _C + "reconcile.py",
-        "return await self._record(entry, status) and await self._submit(uid, entry, secrets)",
-        "return await self._submit(uid, entry, secrets) and await self._record(entry, status)",
+        "                written = await self._record(entry, status)\n"
+        "                return written is not None and await self._submit(uid, entry, written, secrets)\n",
+        "                again = await self._submit(uid, entry, version, secrets)\n"
+        "                return await self._record(entry, status) is not None and again\n",
         _RECONCILE,
+    ),
+    Bug(
+        "another version is replaced than the one that was decided upon", _C + "reconcile.py",
+        "                if not entry.is_at(version):\n", "                if False:\n",
+        ("tests/controller/test_meanwhile.py",),
+    ),
+    Bug(
+        "a job is submitted that is cancelled by now", _C + "reconcile.py",
+        "            return True  # it may be cancelled by now, or another claim be open\n", "            pass\n",
+        ("tests/controller/test_meanwhile.py",),
     ),
     Bug(
         "a body is sent that is not the one that was reserved", _C + "reconcile.py",
