@@ -136,7 +136,8 @@ def _parser() -> argparse.ArgumentParser:
     option("--gate-tls-key", "its key, PEM")
     option("--http-listen", "address of health and metrics (default: %(default)s)", type=_address,
            default=default.http_listen)  # fmt: skip
-    option("--workers", "concurrent reconciliations (default: %(default)s)", type=_count, default=default.workers)
+    option("--workers", "concurrent reconciliations, half for one backend's jobs at most (default: %(default)s)",
+           type=_count, default=default.workers)  # fmt: skip
     option("--poll-interval", "seconds between two looks at a backend (default: %(default)s)", type=_seconds,
            default=default.poll_interval)  # fmt: skip
     option("--request-timeout", "seconds for one outbound request (default: %(default)s)", type=_seconds,

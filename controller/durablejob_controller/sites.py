@@ -232,6 +232,14 @@ class Sites:
             return named
         return next((entry for entry in self._entries.values() if entry.uid == uid), named)
 
+    def address(self, uid: str) -> Address | None:
+        """Of the backend that this job is now worked on with."""
+        known = self._jobs.get(uid)
+        if known is None:
+            return None
+        entry = self.entry(known.job)
+        return entry.address if entry is not None else address_of(known.job)
+
     async def _find(self, address: Address) -> Entry | None:
         """It is not known, perhaps as the watch is late: that it is missing is the end of a job."""
         raw = await self._read(address)

@@ -251,6 +251,11 @@ BUGS = (
         ("tests/controller/test_queue.py",),
     ),
     Bug(
+        "one slow backend takes all workers", _C + "engine.py",
+        "WorkQueue(self._backend_of, max(1, settings.workers // 2))", "WorkQueue()",
+        ("tests/controller/test_engine.py",),
+    ),
+    Bug(
         "a leader goes on deciding when its lease has run out", _C + "lease.py",
         "held = self.leading and time.monotonic() - self._renewed < self._duration * 2 / 3",
         "held = self.leading",
