@@ -135,7 +135,7 @@ def winner(job: DurableJob, current: Current, claim: Claim, seen: Seen, now: dat
         return unanswered(job, current, seen, now)
     run = next((r for r in seen.runs if is_recorded(r, claim.driver or "", current)), None)
     if run is not None and run.active:
-        return active(job, current, run, now)
+        return active(job, current, run, seen, now)
     if run is not None and run.verdict is not Verdict.UNKNOWN:
         outcome, why = judge(job, current, run, now)
         return end(job, current, outcome, why, now, run=run)

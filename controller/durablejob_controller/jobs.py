@@ -7,7 +7,7 @@ says what was read and asked *when*, which is what makes an answer fresh or stal
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from pydantic import ValidationError
@@ -16,14 +16,16 @@ from durablejob_api.base import ObjectMeta
 from durablejob_api.job import DurableJob
 from durablejob_api.names import attempt_key
 from durablejob_api.spec import BackendKind, BackendRef, BackendType, DurableJobSpec, PluginWork
-from durablejob_api.status import DurableJobStatus
-from durablejob_controller.backends.contract import Deferred, Offer, Phase, Rejected, Sighting
+from durablejob_api.status import DurableJobStatus, Progress
+from durablejob_controller.backends.contract import Deferred, Offer, Phase, Rejected, Run, Sighting
 from durablejob_controller.kube import Object, is_newer
 from durablejob_controller.poller import TROUBLE_AFTER
 
 CONFIRMED_FOR = 10.0
 """Seconds for which an exact answer counts as confirmed, once it is there: what ends after a grace is looked at once
 more. However long it took, or whoever answers slowly would never be believed."""
+PROGRESS_EVERY = 60.0
+"""Seconds between two writes that tell nothing but the progress."""
 Address = tuple[str, str, str]
 """A backend: (kind, namespace or "", name)."""
 
@@ -74,6 +76,8 @@ class Entry:
     """When the first submission of this attempt was sent since one was seen, or none could be looked for."""
     failing: dict[str, tuple[float, str]] = field(default_factory=dict)
     """Which verbs have had no usable answer for this job, although batches may have one: since when, and the last."""
+    progress_since: float = field(default_factory=time.monotonic)
+    """Since when the status tells the progress that it tells, or the last time it was worth telling another."""
     missing_since: float | None = None
     """Since when the backend that the job names has been missing."""
     not_before: float = 0.0
@@ -132,6 +136,13 @@ class Entry:
     def forget_sighting(self) -> None:
         self.sighting, self.exact = None, False
 
+    def progress_due(self, runs: Iterable[Run]) -> bool:
+        """These runs are at another progress than the status says, and it has said so for long enough."""
+        if time.monotonic() - self.progress_since < PROGRESS_EVERY:
+            return False
+        told = {run.progress for run in runs if run.active} - {None}
+        return bool(told) and _progress(self.job) not in told
+
     @property
     def trouble(self) -> str | None:
         """What is wrong with the exact look-ups, or with closing, once it has lasted long enough to tell."""
@@ -156,6 +167,10 @@ class Entry:
 def _claim(job: DurableJob) -> object:
     claim = job.current.claim if job.current else None
     return (claim.number, claim.driver) if claim else None
+
+
+def _progress(job: DurableJob) -> Progress | None:
+    return job.status.progress if job.status else None
 
 
 def _reserved(job: DurableJob) -> bool:
@@ -236,6 +251,8 @@ class Jobs:
             elif _claim(before) != _claim(job):
                 entry.since = now  # what was seen before the claim was won says nothing of the winner
                 entry.rejected = None  # nor does the refusal of a claim that was replaced
+            if _progress(before) != _progress(job):
+                entry.progress_since = now
             if not _reserved(before) and _reserved(job):
                 entry.offer = entry.rejected = None  # whatever we were answered, somebody has reserved it
         self._by_key[entry.key] = uid

@@ -171,6 +171,9 @@ class Reconciler:
             entry.saw(poller.last.sighting(entry.key), poller.last.sent, exact=False)
         trouble = (poller.trouble if poller is not None else None) or entry.trouble
         now = time.monotonic()
+        due = entry.sighting is not None and entry.progress_due(entry.sighting.runs)
+        if due:  # whatever comes of it: not again at the next look
+            entry.progress_since = now
         return Seen(
             sighting=entry.sighting,
             fresh=entry.fresh,
@@ -179,6 +182,7 @@ class Reconciler:
             offer=entry.offer,
             rejected=entry.rejected,
             hold=max(0.0, entry.not_before - now),
+            progress_due=due,
             trouble=trouble if entry.sighting is None else None,
             doubt=entry.doubt,
             deferred=entry.deferred,

@@ -17,7 +17,7 @@ from durablejob_controller.admission import Admission, form_of
 from durablejob_controller.backend_entry import Entry
 from durablejob_controller.backend_report import Findings, hold, is_deleting, is_held, kind_of, report
 from durablejob_controller.backends.bounded import Bounded
-from durablejob_controller.backends.contract import Backend, Probe
+from durablejob_controller.backends.contract import Backend, Probe, Run
 from durablejob_controller.backends.registry import Registry
 from durablejob_controller.backends.surroundings import GateTokens, Surroundings
 from durablejob_controller.credentials import backend_token
@@ -170,6 +170,10 @@ class Sites:
             if uid is not None:
                 self._queue.add(uid)
 
+    def _progress_due(self, key: str, runs: tuple[Run, ...]) -> bool:
+        known = self._jobs.get(self._jobs.uid_of(key) or "")
+        return known is not None and known.progress_due(runs)
+
     async def _equip(self, entry: Entry) -> None:
         """Make its client and its poller; ``entry.problem`` says why not."""
         model = ClusterJobBackend if entry.address[0] == BackendKind.CLUSTER_JOB_BACKEND.value else JobBackend
@@ -189,6 +193,7 @@ class Sites:
                 entry.address[2],
                 backend,
                 changed=self._changed,
+                moved=self._progress_due,
                 recovered=lambda: self._wake(entry),
                 wanted=lambda: len(self._jobs.users(entry.address)) if self.leading else 0,
                 interval=self._settings.poll_interval,

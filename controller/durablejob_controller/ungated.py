@@ -75,7 +75,7 @@ def inert_object(
         run = replace(run, condemned=reasons.PREEMPTED.reason)
     elif run.started_time is not None:
         current = current.model_copy(update={"run_started_time": run.started_time})  # in whatever is written next
-    return active(job, current, run, now)
+    return active(job, current, run, seen, now)
 
 
 def _activate(
@@ -124,7 +124,7 @@ def reserved_id(
         return _first_seen(job, current, run, seen, now)
     if job.deleting and not wishes_end(job, current.number):
         return Unguard()  # Orphan
-    return active(job, current, run, now)
+    return active(job, current, run, seen, now)
 
 
 def _is_copy(run: Run, sighting: Sighting) -> bool:

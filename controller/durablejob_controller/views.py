@@ -70,6 +70,8 @@ class Seen:
     """Submissions that this process has sent for this attempt."""
     trying: float = 0.0
     """Seconds since the first of them of which no run was seen."""
+    progress_due: bool = False
+    """The progress of its runs is worth a write: it is another than the status says, and that has said so for long."""
     trouble: str | None = None
     """Why the external system has given no usable answer for a while; None: it answers."""
 

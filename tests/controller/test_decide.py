@@ -10,7 +10,7 @@ import pytest
 from durablejob_api import CREATED_AT
 from durablejob_api.job import DurableJob
 from durablejob_api.spec import DeletionPolicy, Holder
-from durablejob_api.status import Claim, ClaimState, Outcome, State
+from durablejob_api.status import Claim, ClaimState, Outcome, Progress, State
 from durablejob_controller import reasons
 from durablejob_controller.backends.contract import Deferred, Offer, Phase, Rejected, Run, Traits, Verdict
 from durablejob_controller.decide import RELEASE, decide
@@ -554,6 +554,22 @@ def test_what_is_news_is_said_once() -> None:
     assert isinstance(first, Record)
     again = job(suspend=True).model_copy(update={"status": first.status})
     assert told(decide(again, site(), NOTHING_YET, NOW)) == "wait"
+
+
+def test_progress_is_news_when_it_is_due_and_an_end_keeps_none() -> None:
+    given = job(by_object(started_at=NOW), state=State.RUNNING)
+    first = decide(given, site(OBJECT), seen(run("o1", RUNNING, progress=Progress(percent=3))), NOW)
+    assert isinstance(first, Record)
+    given = given.model_copy(update={"status": first.status})
+    further = run("o1", RUNNING, progress=Progress(percent=4))
+    assert told(decide(given, site(OBJECT), seen(further), NOW)) == "wait"
+    again = decide(given, site(OBJECT), seen(further, progress_due=True), NOW)
+    assert isinstance(again, Record)
+    assert again.status.progress == Progress(percent=4)
+    for verdict in (Verdict.SUCCEEDED, Verdict.KILLED):
+        over = decide(given, site(OBJECT), seen(run("o1", verdict)), NOW)
+        assert isinstance(over, Record)
+        assert over.status.progress is None
 
 
 def test_the_reservation_pins_the_backend_and_the_body() -> None:

@@ -349,6 +349,16 @@ BUGS = (
         _DECIDE,
     ),
     Bug(
+        "progress is written at every look", _C + "jobs.py",
+        "if time.monotonic() - self.progress_since < PROGRESS_EVERY:", "if False:",
+        _RECONCILE,
+    ),
+    Bug(
+        "a finished job keeps the progress that it once told", _C + "record.py",
+        ".model_copy(update={\"progress\": said})", "",
+        _DECIDE,
+    ),
+    Bug(
         "what a job waits for is never told", _C + "steps.py",
         "        if patience <= 0:\n            patience, why = None, Why(run.reason, run.message or why.message)\n",
         "",
