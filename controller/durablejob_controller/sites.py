@@ -275,9 +275,9 @@ class Sites:
             why = None  # what runs is looked at, closed and killed also while the API server is away
         form = NoSite(why, final=True) if why else form_of(entry.backend, job, key)
         if reserved:
-            # Admission was asked for before the reservation. What has begun is followed to its end; a changed
-            # hash only says that nothing is to be submitted any more.
-            return self._site(entry, entry.backend, form if isinstance(form, str) else "")
+            # Admission was asked for before the reservation. What has begun is followed to its end; what would be
+            # said or submitted today only says whether anything is to be submitted any more.
+            return self._site(entry, entry.backend, form)
         if isinstance(form, str):
             if self.leading and not is_held(entry.raw):
                 await self._hold(entry)
@@ -291,7 +291,7 @@ class Sites:
         return form
 
     @staticmethod
-    def _site(entry: Entry, backend: Backend, body_hash: str) -> Site:
+    def _site(entry: Entry, backend: Backend, form: str | NoSite) -> Site:
         probe, name = entry.probe, entry.address[2]
         blocked: Why | None = None
         if is_deleting(entry.raw):
@@ -303,7 +303,8 @@ class Sites:
             type=entry.resource.spec.type.value if entry.resource else "",
             cluster_id=backend.cluster_id,
             traits=backend.traits,
-            body_hash=body_hash,
+            body_hash=form if isinstance(form, str) else "",
+            unfit=None if isinstance(form, str) else form,
             probed=probe is not None,
             blocked=blocked,
             held=entry.held,

@@ -11,7 +11,7 @@ from durablejob_controller.backends.contract import Phase, Run, Verdict
 from durablejob_controller.claims import wishes_end
 from durablejob_controller.reasons import Why
 from durablejob_controller.record import advanced, ended
-from durablejob_controller.views import Decision, Kill, LookUp, Record, Seen, Submit, Wait
+from durablejob_controller.views import Decision, Kill, LookUp, Record, Seen, Site, Submit, Wait
 
 QUEUED_GRACE = 5.0
 """Seconds of queueing after which it is worth a write to say what hinders the start."""
@@ -91,8 +91,17 @@ def given_up(seen: Seen) -> Why | None:
     return reasons.never_listed(seen.tries, seen.doubt) if again_and_again else None
 
 
-def submit_again(job: DurableJob, current: Current, seen: Seen, now: datetime) -> Decision:
+def not_to_be_sent(site: Site, reservation: Reservation) -> Why | None:
+    """Why what was reserved will never be sent: it would be refused today, or be something else. None: it may be."""
+    if site.unfit is not None:
+        return site.unfit.why if site.unfit.final else None
+    return reasons.BODY_CHANGED if site.body_hash != reservation.body_hash else None
+
+
+def submit_again(job: DurableJob, current: Current, site: Site, seen: Seen, now: datetime) -> Decision:
     """Now, or after the pause; where it lasts, what the submissions are answered is told."""
+    if site.unfit is not None:  # an error in judging it is no verdict, and nothing is sent either
+        return inform(job, current, state_of(job), site.unfit.why, now, closely=True)
     if seen.hold <= 0:
         return Submit()
     if seen.doubt is None or seen.trying < DOUBT_GRACE:

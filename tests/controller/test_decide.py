@@ -46,6 +46,8 @@ REFUSAL = Rejected("NoSuchQueue", "there is no queue etl")
 NO_ROOM = Deferred("QuotaExceeded", "few, used: 5, limited: 5")
 GONE = NoSite(reasons.backend_not_found("JobBackend", "b", "n"), final=False, missing=0.0)
 NOT_ALLOWED = NoSite(reasons.backend_not_allowed("b", "n"), final=True)
+UNJUDGED: dict[str, Any] = {"body_hash": "", "unfit": NoSite(reasons.not_judged(OSError()), final=False)}
+UNFIT: dict[str, Any] = {"body_hash": "", "unfit": NOT_ALLOWED}
 BLOCKED = reasons.backend_not_ready("b", "Unreachable", "no route to host")
 RUNNING, QUEUED, INERT = Phase.RUNNING, Phase.QUEUED, Phase.INERT
 
@@ -141,6 +143,12 @@ AN_OPEN_CLAIM: dict[str, Row] = {
     "a run under another claim is nothing": (job(_OPEN), site(), listed(run("d1", RUNNING, claim=7)),
         "Submitting claim 2 Open, submit"),
     "but not at once": (job(_OPEN), site(), seen(hold=8), "wait 8"),
+    "not when it would be refused today": (job(_OPEN), site(**UNFIT), seen(),
+        "Failed BackendNotAllowed claim 1 Revoked"),
+    "nor while it cannot be judged": (job(_OPEN), site(**UNJUDGED), seen(), "Submitting NotJudged"),
+    "under its id neither": (job(by_id(claim=OPEN)), site(GATED_ID, **UNJUDGED), seen(), "Submitting NotJudged"),
+    "and it fails where it would be refused": (job(by_id(claim=OPEN)), site(GATED_ID, **UNFIT), seen(),
+        "Failed BackendNotAllowed claim 1 Revoked"),
     "and not with another body": (job(_OPEN), site(body_hash="hash-2"), seen(), "Failed BodyChanged claim 1 Revoked"),
     "and not on a backend that ceased to be ready": (job(_OPEN), site(blocked=BLOCKED), seen(),
         "Submitting BackendNotReady"),
@@ -243,6 +251,10 @@ AN_OBJECT: dict[str, Row] = {
     "it runs, and its end was noted before, for a reason that shows no more": (job(_NOTED), site(OBJECT),
         seen(run("o1", RUNNING)), "kill o1"),
     "inert, and the refusal is known from before": (job(_NOTED), site(OBJECT), seen(run("o1", INERT)), "kill o1"),
+    "inert, and it would be refused today": (job(by_object()), site(OBJECT, **UNFIT), seen(run("o1", INERT)),
+        "Cancelling BackendNotAllowed, kill o1"),
+    "inert, and it cannot be judged": (job(by_object()), site(OBJECT, **UNJUDGED), seen(run("o1", INERT)),
+        "Submitting NotJudged"),
     "inert, and the body has changed": (job(by_object()), site(OBJECT, body_hash="hash-2"), seen(run("o1", INERT)),
         "Cancelling BodyChanged, kill o1"),
     "inert, with Orphan: it is activated first": (job(by_object(), **ORPHAN), site(OBJECT), seen(run("o1", INERT)),
@@ -345,6 +357,12 @@ A_RESERVED_ID: dict[str, Row] = {
         "Failed NoSuchQueue"),
     "a refusal says nothing of a run that is known": (job(_SEEN, state=State.SUBMITTED), site(FENCED_ID),
         seen(run("a1", QUEUED, **_AT), rejected=REFUSAL), "Submitted"),
+    "it cannot be judged": (job(by_id()), site(FENCED_ID, **UNJUDGED), seen(), "Submitting NotJudged"),
+    "it cannot be judged, and it is closed": (job(by_id()), site(FENCED_ID, **UNJUDGED), seen(closed=True),
+        "Failed ClosedBeforeStart"),
+    "it would be refused today": (job(by_id()), site(FENCED_ID, **UNFIT), seen(), "close"),
+    "it would be refused today, and it is closed": (job(by_id()), site(FENCED_ID, **UNFIT), seen(closed=True),
+        "Failed BackendNotAllowed"),
     "the body has changed": (job(by_id()), site(FENCED_ID, body_hash="hash-2"), seen(), "close"),
     "the body has changed, and it is closed": (job(by_id()), site(FENCED_ID, body_hash="hash-2"), seen(closed=True),
         "Failed BodyChanged"),

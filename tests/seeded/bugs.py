@@ -359,6 +359,16 @@ BUGS = (
         _DECIDE,
     ),
     Bug(
+        "an error in judging a job's work ends what was reserved", _C + "steps.py",
+        "        return site.unfit.why if site.unfit.final else None\n", "        return site.unfit.why\n",
+        _DECIDE,
+    ),
+    Bug(
+        "what cannot be judged is submitted", _C + "steps.py",
+        "    if site.unfit is not None:  # an error in judging it", "    if False:  # an error in judging it",
+        _DECIDE,
+    ),
+    Bug(
         "what a job waits for is never told", _C + "steps.py",
         "        if patience <= 0:\n            patience, why = None, Why(run.reason, run.message or why.message)\n",
         "",
