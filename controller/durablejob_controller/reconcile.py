@@ -261,7 +261,7 @@ class Reconciler:
         name = entry.job.metadata.name
         log.error("%s: parked, the API server refuses our %s: %s", name, what, error, extra=fields(entry.job))
         note = f"A write of {what} was refused; nothing more is tried until the resource changes: {error}"
-        self._events.post(entry.job, Transition("Parked", note[:1024], warning=True, action="Park"))
+        self._events.post(entry.job, Transition("Parked", note, warning=True, action="Park"))
 
     async def _mark(self, entry: Entry, decision: Decision) -> bool:
         try:

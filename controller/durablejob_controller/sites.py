@@ -371,7 +371,7 @@ class Sites:
             recorded = entry.recorded
             entry.take(await report(self._kube, entry.raw, found))
             if held is not None and entry.recorded and not recorded and entry.resource is not None:
-                self._events.post(entry.resource, Transition(held.reason, held.message[:1024], True, "Hold"))
+                self._events.post(entry.resource, Transition(held.reason, held.message, True, "Hold"))
 
     def _is_in_use(self, entry: Entry) -> bool:
         """Jobs need it; while it is being deleted only those that may have something there."""
