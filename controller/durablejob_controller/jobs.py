@@ -47,7 +47,7 @@ def address_of(job: DurableJob) -> Address:
 
 
 @dataclass
-class Entry:
+class JobEntry:
     """One job: the version that was read, and the memory of this process."""
 
     raw: Object
@@ -68,10 +68,13 @@ class Entry:
     offer: Offer | None = None
     rejected: Rejected | None = None
     deferred: Deferred | None = None
-    doubts: int = 0
-    """Submissions in a row whose fate was unclear."""
+    turned_away: int = 0
+    """Times in a row that nothing was set aside: there was no room, or no usable answer."""
+    tries: int = 0
+    """Submissions that this process has sent for this attempt. The accepted ones count: until one is listed, nothing
+    is certain."""
     doubt: str | None = None
-    """What the last unclear one was answered."""
+    """What the last submission was answered, if it was unclear; or why the last attempt to reserve has failed."""
     trying_since: float | None = None
     """When the first submission of this attempt was sent since one was seen, or none could be looked for."""
     failing: dict[str, tuple[float, str]] = field(default_factory=dict)
@@ -160,7 +163,7 @@ class Entry:
         self.forget_sighting()
         self.asked = self.not_before = 0.0
         self.offer = self.rejected = self.deferred = self.doubt = self.trying_since = None
-        self.doubts = 0
+        self.turned_away = self.tries = 0
         self.failing.clear()
 
 
@@ -211,17 +214,17 @@ def parse(raw: Object) -> tuple[DurableJob, str | None]:
 class Jobs:
     """All jobs, by uid."""
 
-    _entries: dict[str, Entry] = field(default_factory=dict)
+    _entries: dict[str, JobEntry] = field(default_factory=dict)
     _by_key: dict[str, str] = field(default_factory=dict)
     _unfinished: dict[Address, set[str]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def __iter__(self) -> Iterator[tuple[str, Entry]]:
+    def __iter__(self) -> Iterator[tuple[str, JobEntry]]:
         return iter(list(self._entries.items()))
 
-    def get(self, uid: str) -> Entry | None:
+    def get(self, uid: str) -> JobEntry | None:
         return self._entries.get(uid)
 
     def uid_of(self, key: str) -> str | None:
@@ -231,7 +234,7 @@ class Jobs:
         """uids of the unfinished jobs that name this backend."""
         return self._unfinished.get(address, set())
 
-    def put(self, raw: Object) -> Entry | None:
+    def put(self, raw: Object) -> JobEntry | None:
         """Take in a version; None when a newer one is known already."""
         uid = raw["metadata"]["uid"]
         old = self._entries.get(uid)
@@ -240,7 +243,7 @@ class Jobs:
         job, invalid = parse(raw)
         now = time.monotonic()
         if old is None:
-            entry = self._entries[uid] = Entry(raw, job, now, invalid)
+            entry = self._entries[uid] = JobEntry(raw, job, now, invalid)
         else:
             self._unindex(uid, old)
             entry, key, before = old, old.key, old.job
@@ -271,7 +274,7 @@ class Jobs:
         self._by_key.clear()
         self._unfinished.clear()
 
-    def _unindex(self, uid: str, entry: Entry) -> None:
+    def _unindex(self, uid: str, entry: JobEntry) -> None:
         self._by_key.pop(entry.key, None)
         address = address_of(entry.job)
         users = self._unfinished.get(address)

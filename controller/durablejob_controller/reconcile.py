@@ -39,7 +39,7 @@ from durablejob_controller.errors import (
     Refused,
 )
 from durablejob_controller.events import EventRecorder, Transition
-from durablejob_controller.jobs import Entry, Jobs
+from durablejob_controller.jobs import JobEntry, Jobs
 from durablejob_controller.kube import JOBS, Kube, Object, is_newer
 from durablejob_controller.logs import fields, note_transition
 from durablejob_controller.queue import WorkQueue
@@ -122,13 +122,13 @@ class Reconciler:
             self._later(uid, entry, error)
             log.exception("%s: unexpected error", entry.job.metadata.name, extra=fields(entry.job))
 
-    def _later(self, uid: str, entry: Entry, error: Exception) -> None:
+    def _later(self, uid: str, entry: JobEntry, error: Exception) -> None:
         entry.trying_since = None
         metrics.RECONCILE_ERRORS.labels(error=type(error).__name__).inc()
         self._queue.add_after(uid, backoff(entry.failures))
         entry.failures += 1
 
-    async def _read_again(self, uid: str, entry: Entry) -> None:
+    async def _read_again(self, uid: str, entry: JobEntry) -> None:
         meta = entry.raw["metadata"]
         asked = self._kube.high_water.ask()
         try:
@@ -150,7 +150,7 @@ class Reconciler:
 
     # --- one step ----------------------------------------------------------------------------------
 
-    async def _step(self, uid: str, entry: Entry) -> bool:
+    async def _step(self, uid: str, entry: JobEntry) -> bool:
         """Decide and do one thing; True: decide again at once."""
         site: Site | NoSite
         version = entry.raw
@@ -164,7 +164,7 @@ class Reconciler:
         log.debug("%s: %s", entry.job.metadata.name, decision, extra=fields(entry.job))
         return await self._carry_out(uid, entry, decision)
 
-    def _seen(self, entry: Entry) -> Seen:
+    def _seen(self, entry: JobEntry) -> Seen:
         found = self._sites.entry(entry.job)
         poller = found.poller if found is not None else None
         if poller is not None and poller.last is not None and poller.last.sent > entry.asked:
@@ -186,11 +186,11 @@ class Reconciler:
             trouble=trouble if entry.sighting is None else None,
             doubt=entry.doubt,
             deferred=entry.deferred,
-            tries=entry.doubts,
+            tries=entry.tries,
             trying=now - entry.trying_since if entry.trying_since is not None else 0.0,
         )
 
-    async def _carry_out(self, uid: str, entry: Entry, decision: Decision) -> bool:
+    async def _carry_out(self, uid: str, entry: JobEntry, decision: Decision) -> bool:
         match decision:
             case Wait(seconds=seconds):
                 # Exact look-ups that are not answered wake nobody when they would be: batches may have been all along.
@@ -227,7 +227,7 @@ class Reconciler:
             case Close() | Release():
                 return await self._look_up(uid, entry, exactly=True, first=decision)
 
-    def _backend(self, entry: Entry) -> Backend:
+    def _backend(self, entry: JobEntry) -> Backend:
         found = self._sites.entry(entry.job)
         if found is None or found.backend is None:
             raise BackendError(f"backend {entry.job.spec.backend_ref.name} has just gone")
@@ -235,7 +235,7 @@ class Reconciler:
 
     # --- towards Kubernetes ---------------------------------------------------------------------------
 
-    async def _record(self, entry: Entry, status: DurableJobStatus) -> Object | None:
+    async def _record(self, entry: JobEntry, status: DurableJobStatus) -> Object | None:
         """The compare-and-swap; the version that it made. None: it is refused for good, and the job is parked."""
         old = entry.job
         body = {**entry.raw, "status": status.to_api()}
@@ -255,7 +255,7 @@ class Reconciler:
         note_transition(entry.job, old.status, status)
         return raw
 
-    def _park(self, entry: Entry, what: str, error: Refused) -> None:
+    def _park(self, entry: JobEntry, what: str, error: Refused) -> None:
         """The same write would be refused again: its rules forbid it, or what is stored is not valid (any more)."""
         entry.parked = True
         name = entry.job.metadata.name
@@ -263,14 +263,14 @@ class Reconciler:
         note = f"A write of {what} was refused; nothing more is tried until the resource changes: {error}"
         self._events.post(entry.job, Transition("Parked", note, warning=True, action="Park"))
 
-    async def _mark(self, entry: Entry, decision: Decision) -> bool:
+    async def _mark(self, entry: JobEntry, decision: Decision) -> bool:
         try:
             return await self._set_mark(entry, decision)
         except Refused as error:
             self._park(entry, "finalizers", error)
             return False
 
-    async def _set_mark(self, entry: Entry, decision: Decision) -> bool:
+    async def _set_mark(self, entry: JobEntry, decision: Decision) -> bool:
         meta = entry.raw["metadata"]
         finalizers = [name for name in meta.get("finalizers", ()) if name != FINALIZER]
         if isinstance(decision, Delete):
@@ -284,7 +284,7 @@ class Reconciler:
 
     # --- towards the external system ------------------------------------------------------------------
 
-    async def _look_up(self, uid: str, entry: Entry, exactly: bool, first: Close | Release | None = None) -> bool:
+    async def _look_up(self, uid: str, entry: JobEntry, exactly: bool, first: Close | Release | None = None) -> bool:
         """Ask, after this verb; a verb without an answer is as an unanswered look: told when it lasts, and repeated."""
         found = self._sites.entry(entry.job)
         if found is None or found.poller is None:
@@ -313,7 +313,7 @@ class Reconciler:
         entry.saw(sighting, sent, exact=exactly)
         return True
 
-    async def _kill(self, uid: str, entry: Entry, run: str) -> bool:
+    async def _kill(self, uid: str, entry: JobEntry, run: str) -> bool:
         """End this run; where the system refuses that for long, the job says so."""
         try:
             await self._heard(entry, "kill", self._backend(entry).kill(run))
@@ -328,7 +328,7 @@ class Reconciler:
         self._queue.add_after(uid, self._poll_interval)
         return False
 
-    async def _look_up_exactly(self, entry: Entry, first: Close | Release | None) -> Sighting:
+    async def _look_up_exactly(self, entry: JobEntry, first: Close | Release | None) -> Sighting:
         backend, current = self._backend(entry), entry.job.current
         if isinstance(first, Close) and current is not None:
             await self._heard(entry, "close", backend.close(entry.job, current, seen=first.seen))
@@ -340,7 +340,7 @@ class Reconciler:
         return sighting
 
     @staticmethod
-    async def _heard(entry: Entry, verb: str, asked: Awaitable[T]) -> T:
+    async def _heard(entry: JobEntry, verb: str, asked: Awaitable[T]) -> T:
         """The answer; that there is none is noted."""
         try:
             answer = await asked
@@ -350,7 +350,7 @@ class Reconciler:
         entry.answered(verb, None)
         return answer
 
-    async def _secrets(self, entry: Entry) -> Values | Rejected:
+    async def _secrets(self, entry: JobEntry) -> Values | Rejected:
         """Missing rights are believed at the fourth time only: an API server that starts up says so at first."""
         if not self._backend(entry).traits.takes_secrets:
             return {}
@@ -362,31 +362,35 @@ class Reconciler:
             words = f"spec.spark.env: the controller's account lacks get on Secrets: {error}"
             return Rejected("SecretForbidden", words)
 
-    async def _reserve(self, entry: Entry) -> None:
+    async def _reserve(self, entry: JobEntry) -> None:
         """Set something aside; what keeps it from that is told to the job, and tried again after a pause."""
         key = entry.key
         try:
             answer = await self._backend(entry).reserve(entry.job, key)
         except BackendError as error:
             log.warning("%s: nothing is reserved: %s", entry.job.metadata.name, error, extra=fields(entry.job))
-            entry.not_before, entry.doubt = time.monotonic() + backoff(entry.doubts), str(error)
-            entry.doubts += 1
-            entry.deferred = None
+            entry.doubt, entry.deferred = str(error), None
+            self._turned_away(entry)
             return
         if entry.key != key:
             return  # another controller has begun another attempt, of which this is not
         entry.deferred = answer if isinstance(answer, Deferred) else None
+        entry.doubt = None
         if isinstance(answer, Deferred):
-            entry.not_before, entry.doubt = time.monotonic() + backoff(entry.doubts), None
-            entry.doubts += 1
+            self._turned_away(entry)
             return
-        entry.not_before, entry.doubt, entry.doubts = 0.0, None, 0
+        entry.not_before, entry.turned_away = 0.0, 0
         if isinstance(answer, Rejected):
             entry.rejected = answer
         else:
             entry.offer = answer
 
-    async def _submit(self, uid: str, entry: Entry, version: Object, secrets: Values | Rejected) -> bool:
+    @staticmethod
+    def _turned_away(entry: JobEntry) -> None:
+        entry.not_before = time.monotonic() + backoff(entry.turned_away)
+        entry.turned_away += 1
+
+    async def _submit(self, uid: str, entry: JobEntry, version: Object, secrets: Values | Rejected) -> bool:
         """Send what this version of the job has reserved, if nobody has made another since."""
         if self._sites.held(entry.job) is not None:
             return True  # the answer to our last call has told it: decide again
@@ -398,8 +402,8 @@ class Reconciler:
         # A list that was asked for while the submission was under way may rightly lack it.
         entry.read = time.monotonic()
         metrics.SUBMISSIONS.labels(entry.job.spec.backend_ref.name, type(answer).__name__.lower()).inc()
-        entry.not_before = time.monotonic() + backoff(entry.doubts)
-        entry.doubts += 1  # also when it was accepted: until it is listed, nothing is certain
+        entry.not_before = time.monotonic() + backoff(entry.tries)
+        entry.tries += 1
         entry.doubt = answer.message if isinstance(answer, Unclear) else None
         if isinstance(answer, Accepted):
             self._queue.add_after(uid, self._poll_interval)
@@ -411,7 +415,7 @@ class Reconciler:
         log.warning("%s: submission unclear: %s", entry.job.metadata.name, answer.message, extra=fields(entry.job))
         return True
 
-    async def _send(self, entry: Entry, backend: Backend, secrets: Values) -> Answer:
+    async def _send(self, entry: JobEntry, backend: Backend, secrets: Values) -> Answer:
         current = entry.job.current
         if current is None or current.reservation is None:
             raise BackendError("nothing is reserved")

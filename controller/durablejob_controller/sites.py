@@ -14,7 +14,7 @@ from durablejob_api.job import DurableJob
 from durablejob_api.spec import BackendKind
 from durablejob_controller import metrics, reasons
 from durablejob_controller.admission import Admission, form_of
-from durablejob_controller.backend_entry import Entry
+from durablejob_controller.backend_entry import BackendEntry
 from durablejob_controller.backend_report import Findings, hold, is_deleting, is_held, kind_of, report
 from durablejob_controller.backends.bounded import Bounded
 from durablejob_controller.backends.contract import Backend, Probe, Run
@@ -23,8 +23,7 @@ from durablejob_controller.backends.surroundings import GateTokens, Surroundings
 from durablejob_controller.credentials import backend_token
 from durablejob_controller.errors import BackendError, Conflict, InvalidBackend, KubernetesError, NotFound
 from durablejob_controller.events import EventRecorder, Transition
-from durablejob_controller.jobs import Address, Jobs, address_of, describe_errors
-from durablejob_controller.jobs import Entry as Known
+from durablejob_controller.jobs import Address, JobEntry, Jobs, address_of, describe_errors
 from durablejob_controller.kube import Kube, Object, is_newer
 from durablejob_controller.poller import Poller
 from durablejob_controller.queue import WorkQueue
@@ -58,7 +57,7 @@ class Sites:
         self._jobs = jobs
         self._queue = queue
         self._events = events
-        self._entries: dict[Address, Entry] = {}
+        self._entries: dict[Address, BackendEntry] = {}
         self._changing = asyncio.Lock()
         """The watch and the periodic list tell of the same resource at the same time."""
         self._admission = Admission(kube)
@@ -84,7 +83,7 @@ class Sites:
                 return
             if old is not None:
                 await old.stop()
-            entry = Entry(address, raw, mark=old.mark if old is not None else self._mark)
+            entry = BackendEntry(address, raw, mark=old.mark if old is not None else self._mark)
             await self._equip(entry)  # before anybody can find it
             self._entries[address] = entry
             entry.tasks.append(asyncio.create_task(self._probe_for_ever(entry), name=f"probe {address}"))
@@ -144,7 +143,7 @@ class Sites:
         """uids of the backends that are known."""
         return {entry.uid for entry in self._entries.values()}
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[BackendEntry]:
         return list(self._entries.values())
 
     def lead(self, leading: bool) -> None:
@@ -160,7 +159,7 @@ class Sites:
             await entry.stop()
         await self._for_backends.aclose()
 
-    def _wake(self, entry: Entry) -> None:
+    def _wake(self, entry: BackendEntry) -> None:
         for uid in self._jobs.users(entry.address):
             self._queue.add(uid)
 
@@ -174,7 +173,7 @@ class Sites:
         known = self._jobs.get(self._jobs.uid_of(key) or "")
         return known is not None and known.progress_due(runs)
 
-    async def _equip(self, entry: Entry) -> None:
+    async def _equip(self, entry: BackendEntry) -> None:
         """Make its client and its poller; ``entry.problem`` says why not."""
         model = ClusterJobBackend if entry.address[0] == BackendKind.CLUSTER_JOB_BACKEND.value else JobBackend
         try:
@@ -222,7 +221,7 @@ class Sites:
 
     # --- which one a job means -------------------------------------------------------------------------
 
-    def entry(self, job: DurableJob) -> Entry | None:
+    def entry(self, job: DurableJob) -> BackendEntry | None:
         """The backend that the job names.
 
         Of an attempt that has ended it is the one that has run it, as long as it is there: the next attempt may name
@@ -245,14 +244,14 @@ class Sites:
         entry = self.entry(known.job)
         return entry.address if entry is not None else address_of(known.job)
 
-    async def _find(self, address: Address) -> Entry | None:
+    async def _find(self, address: Address) -> BackendEntry | None:
         """It is not known, perhaps as the watch is late: that it is missing is the end of a job."""
         raw = await self._read(address)
         if raw is not None:
             await self.put(raw)
         return self._entries.get(address)
 
-    async def site(self, known: Known) -> Site | NoSite:
+    async def site(self, known: JobEntry) -> Site | NoSite:
         """The backend as this job sees it; raises ``KubernetesError`` when that cannot be known now."""
         job, key = known.job, known.key
         ref = job.spec.backend_ref
@@ -291,7 +290,7 @@ class Sites:
         return form
 
     @staticmethod
-    def _site(entry: Entry, backend: Backend, form: str | NoSite) -> Site:
+    def _site(entry: BackendEntry, backend: Backend, form: str | NoSite) -> Site:
         probe, name = entry.probe, entry.address[2]
         blocked: Why | None = None
         if is_deleting(entry.raw):
@@ -310,7 +309,7 @@ class Sites:
             held=entry.held,
         )
 
-    async def _hold(self, entry: Entry) -> None:
+    async def _hold(self, entry: BackendEntry) -> None:
         """Our finalizer comes before the first reservation: a backend in use must not vanish."""
         try:
             entry.take(await hold(self._kube, entry.raw))
@@ -320,7 +319,7 @@ class Sites:
 
     # --- probing ---------------------------------------------------------------------------------------
 
-    async def _probe_for_ever(self, entry: Entry) -> None:
+    async def _probe_for_ever(self, entry: BackendEntry) -> None:
         failures = 0
         while True:
             entry.asked.clear()
@@ -338,7 +337,7 @@ class Sites:
             except TimeoutError:
                 pass
 
-    def _pause(self, entry: Entry, failures: int) -> float:
+    def _pause(self, entry: BackendEntry, failures: int) -> float:
         """Seconds to the next probe: soon where jobs wait for it, ever later for what nobody uses."""
         if failures == 0:
             return self._settings.probe_interval
@@ -346,7 +345,7 @@ class Sites:
             return PROBE_AGAIN
         return min(PROBE_AGAIN * 2.0 ** min(failures - 1, 8), max(self._settings.probe_interval, PROBE_AGAIN))
 
-    async def _look_at(self, entry: Entry) -> None:
+    async def _look_at(self, entry: BackendEntry) -> None:
         """Probe once, tell the jobs what is news to them, and (leading) everybody else."""
         before = entry.probe
         self._admission.forget()
@@ -373,7 +372,7 @@ class Sites:
             if held is not None and entry.recorded and not recorded and entry.resource is not None:
                 self._events.post(entry.resource, Transition(held.reason, held.message, True, "Hold"))
 
-    def _is_in_use(self, entry: Entry) -> bool:
+    def _is_in_use(self, entry: BackendEntry) -> bool:
         """Jobs need it; while it is being deleted only those that may have something there."""
         entries = [self._jobs.get(uid) for uid in self._jobs.users(entry.address)]
         currents = [known.job.current for known in entries if known is not None]
@@ -381,7 +380,7 @@ class Sites:
             return bool(currents)
         return any(current is not None and current.reservation is not None for current in currents)
 
-    async def _renew(self, entry: Entry) -> None:
+    async def _renew(self, entry: BackendEntry) -> None:
         """The Secret may hold another token by now."""
         if entry.resource is None or entry.poller is None:
             return
@@ -396,7 +395,7 @@ class Sites:
         if old is not None:
             await old.aclose()
 
-    async def _probe(self, entry: Entry) -> Probe:
+    async def _probe(self, entry: BackendEntry) -> Probe:
         if entry.backend is None:
             why = entry.problem or Why("InvalidSpec", "")
             return Probe(False, why.reason, why.message, Guarantee.NONE)

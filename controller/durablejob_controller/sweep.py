@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from durablejob_controller import metrics
-from durablejob_controller.backend_entry import Entry
+from durablejob_controller.backend_entry import BackendEntry
 from durablejob_controller.backends.contract import Leftover
 from durablejob_controller.errors import DurableJobError, NotFound
 from durablejob_controller.jobs import Jobs
@@ -57,7 +57,7 @@ class Sweeper:
             with _going_on(f"backend {entry.address[2]}"):
                 await self._sweep(entry)
 
-    async def _sweep(self, entry: Entry) -> None:
+    async def _sweep(self, entry: BackendEntry) -> None:
         if entry.backend is None:
             return
         strays = 0

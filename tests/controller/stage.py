@@ -13,7 +13,7 @@ from durablejob_controller.backends.fake import FakePlugin
 from durablejob_controller.backends.registry import Registry
 from durablejob_controller.backends.spark_standalone import plugin as spark_standalone
 from durablejob_controller.events import EventRecorder
-from durablejob_controller.jobs import Entry, Jobs
+from durablejob_controller.jobs import JobEntry, Jobs
 from durablejob_controller.kube import BACKENDS, CLUSTER_BACKENDS, JOBS, Object
 from durablejob_controller.queue import WorkQueue
 from durablejob_controller.reconcile import Reconciler
@@ -89,7 +89,7 @@ class Stage:
         found: Object = self.raw(name).get("status") or {}
         return found
 
-    def entry(self, uid: str) -> Entry:
+    def entry(self, uid: str) -> JobEntry:
         entry = self.jobs.get(uid)
         assert entry is not None
         return entry

@@ -10,7 +10,7 @@ import pytest
 
 from durablejob_api.names import attempt_key
 from durablejob_controller.backends.contract import Offer, Phase, Rejected, Run, Sighting, Verdict
-from durablejob_controller.jobs import CONFIRMED_FOR, Entry, Jobs, address_of, parse
+from durablejob_controller.jobs import CONFIRMED_FOR, JobEntry, Jobs, address_of, parse
 from durablejob_controller.kube import Object
 from tests.controller.fake_kube import job_object
 
@@ -30,7 +30,7 @@ def status(attempt: int = 1, outcome: str | None = None) -> Object:
     return {"state": outcome or "Running", "current": current}
 
 
-def put(jobs: Jobs, raw: Object) -> Entry:
+def put(jobs: Jobs, raw: Object) -> JobEntry:
     entry = jobs.put(raw)
     assert entry is not None
     return entry
@@ -59,11 +59,11 @@ def test_versions_that_are_not_numbers_are_all_taken_once() -> None:
 def test_the_memory_of_a_job_outlives_its_versions() -> None:
     jobs = Jobs()
     entry = put(jobs, version(1))
-    entry.doubts, entry.parked = 3, True
+    entry.tries, entry.parked = 3, True
     before = entry.read
     time.sleep(0.001)
     assert put(jobs, version(2)) is entry
-    assert (entry.doubts, entry.parked) == (3, False)
+    assert (entry.tries, entry.parked) == (3, False)
     assert entry.read > before
 
 
@@ -146,9 +146,9 @@ def test_another_attempt_begins_without_what_was_learnt_about_the_last() -> None
     jobs = Jobs()
     entry = put(jobs, version(1, status=status(1)))
     entry.saw(Sighting((Run("d", Phase.RUNNING),), "life"), 5.0, exact=True)
-    entry.doubts, entry.not_before = 2, 9.0
+    entry.tries, entry.not_before = 2, 9.0
     put(jobs, version(2, status=status(2), attempt=2))
-    assert (entry.sighting, entry.exact, entry.asked, entry.doubts, entry.not_before) == (None, False, 0.0, 0, 0.0)
+    assert (entry.sighting, entry.exact, entry.asked, entry.tries, entry.not_before) == (None, False, 0.0, 0, 0.0)
 
 
 def test_a_repeated_answer_keeps_its_age_and_an_older_one_is_ignored() -> None:
