@@ -8,6 +8,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
+
+from durablejob_controller import external, reconcile
 from durablejob_controller.backends.contract import Plugin
 from durablejob_controller.backends.fake import FakePlugin
 from durablejob_controller.backends.registry import Registry
@@ -29,6 +32,12 @@ FAST = Settings(
 )
 PATIENCE = 10.0
 """Seconds until a test gives up: the machine may be busy."""
+
+
+def pause(monkeypatch: pytest.MonkeyPatch, backoff: Callable[..., float]) -> None:
+    """What is tried again is tried after these seconds."""
+    for module in (external, reconcile):
+        monkeypatch.setattr(module, "backoff", backoff)
 
 
 async def until(true: Callable[[], object], patience: float = PATIENCE) -> None:

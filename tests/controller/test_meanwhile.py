@@ -10,7 +10,7 @@ from durablejob_controller import reconcile
 from durablejob_controller.backends.contract import Identity, Phase, Rejected, Run, Submission, Traits, Unclear
 from durablejob_controller.kube import JOBS, SECRETS, Object
 from durablejob_controller.views import NoSite, Site
-from tests.controller.stage import Stage, staged
+from tests.controller.stage import Stage, pause, staged
 
 ENV = [{"name": "P", "valueFrom": {"secretKeyRef": {"name": "db", "key": "password"}}}]
 SPARK = {"mainApplicationFile": "local:///a.py", "env": ENV}
@@ -18,7 +18,7 @@ SPARK = {"mainApplicationFile": "local:///a.py", "env": ENV}
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reconcile, "backoff", lambda times, *_: 0.01 * 2 ** min(times, 5))
+    pause(monkeypatch, lambda times, *_: 0.01 * 2 ** min(times, 5))
 
 
 def with_secret(stage: Stage) -> None:
@@ -156,5 +156,5 @@ async def test_what_was_set_aside_for_an_attempt_that_is_over_is_not_the_next_on
 
         backend.reserve = slow  # type: ignore[method-assign,assignment]
         entry = stage.entry(uid)
-        await stage.reconciler._reserve(entry)
+        await stage.reconciler._external.reserve(entry)
         assert (entry.job.spec.attempt, entry.offer) == (2, None)

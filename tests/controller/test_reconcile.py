@@ -15,7 +15,7 @@ from durablejob_controller import jobs
 from durablejob_controller.backends.contract import Identity, Phase, Rejected, Run, Traits, Verdict
 from durablejob_controller.backends.fake import world
 from durablejob_controller.kube import JOBS, SECRETS
-from tests.controller.stage import staged, until
+from tests.controller.stage import pause, staged, until
 
 
 def cluster() -> str:
@@ -271,7 +271,7 @@ async def test_a_submission_whose_answer_was_lost_is_found_and_not_repeated() ->
 
 
 async def test_a_submission_that_was_lost_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("durablejob_controller.reconcile.backoff", lambda *_: 0.05)
+    pause(monkeypatch, lambda *_: 0.05)
     name = cluster()
     async with staged() as stage:
         await stage.backend(clusterID=name, plugin={"name": "fake", "parameters": {"fault": "dropped"}})

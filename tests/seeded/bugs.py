@@ -39,8 +39,8 @@ BUGS = (
     Bug(
         "it is submitted before it is recorded", _C + "reconcile.py",
         "                written = await self._record(entry, status)\n"
-        "                return written is not None and await self._submit(uid, entry, written, secrets)\n",
-        "                again = await self._submit(uid, entry, version, secrets)\n"
+        "                return written is not None and await self._external.submit(uid, entry, written, secrets)\n",
+        "                again = await self._external.submit(uid, entry, version, secrets)\n"
         "                return await self._record(entry, status) is not None and again\n",
         _RECONCILE,
     ),
@@ -50,12 +50,12 @@ BUGS = (
         ("tests/controller/test_meanwhile.py",),
     ),
     Bug(
-        "a job is submitted that is cancelled by now", _C + "reconcile.py",
+        "a job is submitted that is cancelled by now", _C + "external.py",
         "            return True  # it may be cancelled by now, or another claim be open\n", "            pass\n",
         ("tests/controller/test_meanwhile.py",),
     ),
     Bug(
-        "a body is sent that is not the one that was reserved", _C + "reconcile.py",
+        "a body is sent that is not the one that was reserved", _C + "external.py",
         "if backend.body_hash(entry.job, current.key) != current.reservation.body_hash:",
         "if False:",
         _RECONCILE,
@@ -192,7 +192,7 @@ BUGS = (
         _GATE,
     ),
     Bug(
-        "what the reserving write tells of a restore comes too late", _C + "reconcile.py",
+        "what the reserving write tells of a restore comes too late", _C + "external.py",
         "        if self._sites.held(entry.job) is not None:\n"
         "            return True  # the answer to our last call has told it: decide again\n",
         "",
