@@ -1,31 +1,31 @@
-"""The backends as this process knows them: their clients, probes and pollers; and which one a job means."""
+"""The backends as this process knows them: their clients and pollers; and which one a job means."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from dataclasses import replace
 
 from pydantic import ValidationError
 
-from durablejob_api.backend import ClusterJobBackend, Guarantee, JobBackend
+from durablejob_api.backend import ClusterJobBackend, JobBackend
 from durablejob_api.job import DurableJob
 from durablejob_api.spec import BackendKind
 from durablejob_controller import metrics, reasons
 from durablejob_controller.admission import Admission, form_of
 from durablejob_controller.backend_entry import BackendEntry
-from durablejob_controller.backend_report import Findings, hold, is_deleting, is_held, kind_of, report
+from durablejob_controller.backend_report import hold, is_deleting, is_held, kind_of
 from durablejob_controller.backends.bounded import Bounded
-from durablejob_controller.backends.contract import Backend, Probe, Run
+from durablejob_controller.backends.contract import Backend, Run
 from durablejob_controller.backends.registry import Registry
 from durablejob_controller.backends.surroundings import GateTokens, Surroundings
 from durablejob_controller.credentials import backend_token
-from durablejob_controller.errors import BackendError, Conflict, InvalidBackend, KubernetesError, NotFound
-from durablejob_controller.events import EventRecorder, Transition
+from durablejob_controller.errors import Conflict, InvalidBackend, KubernetesError, NotFound
+from durablejob_controller.events import EventRecorder
 from durablejob_controller.jobs import Address, JobEntry, Jobs, address_of, describe_errors
 from durablejob_controller.kube import Kube, Object, is_newer
 from durablejob_controller.poller import Poller
+from durablejob_controller.prober import Prober
 from durablejob_controller.queue import WorkQueue
 from durablejob_controller.reasons import Why
 from durablejob_controller.settings import Settings
@@ -33,8 +33,6 @@ from durablejob_controller.views import NoSite, Site
 
 log = logging.getLogger(__name__)
 
-PROBE_AGAIN = 5.0
-"""Seconds between probes of a backend that is not ready; of one that no job needs, after the first failure."""
 APART = 0.05
 """Seconds between two backends' probes when this process begins to lead."""
 PATIENCE = 6
@@ -56,11 +54,11 @@ class Sites:
         self._tokens = tokens
         self._jobs = jobs
         self._queue = queue
-        self._events = events
         self._entries: dict[Address, BackendEntry] = {}
         self._changing = asyncio.Lock()
         """The watch and the periodic list tell of the same resource at the same time."""
         self._admission = Admission(kube)
+        self._prober = Prober(self, kube, self._admission, jobs, settings, events)
         self._mark: str | None = None
         """The storage has gone back from this resourceVersion, and not all that is there was listed since."""
         self.cluster_uid = ""
@@ -84,10 +82,10 @@ class Sites:
             if old is not None:
                 await old.stop()
             entry = BackendEntry(address, raw, mark=old.mark if old is not None else self._mark)
-            await self._equip(entry)  # before anybody can find it
+            await self.equip(entry)  # before anybody can find it
             self._entries[address] = entry
-            entry.tasks.append(asyncio.create_task(self._probe_for_ever(entry), name=f"probe {address}"))
-        self._wake(entry)
+            entry.tasks.append(asyncio.create_task(self._prober.run(entry), name=f"probe {address}"))
+        self.wake(entry)
 
     async def remove(self, uid: str) -> None:
         """The backend resource of this uid is gone."""
@@ -97,7 +95,7 @@ class Sites:
                 return
             del self._entries[entry.address]
             await entry.stop()
-        self._wake(entry)
+        self.wake(entry)
 
     def roll_back(self, mark: int) -> None:
         """The API server's storage has gone back: nothing is submitted anywhere until a person agrees."""
@@ -159,7 +157,7 @@ class Sites:
             await entry.stop()
         await self._for_backends.aclose()
 
-    def _wake(self, entry: BackendEntry) -> None:
+    def wake(self, entry: BackendEntry) -> None:
         for uid in self._jobs.users(entry.address):
             self._queue.add(uid)
 
@@ -173,7 +171,7 @@ class Sites:
         known = self._jobs.get(self._jobs.uid_of(key) or "")
         return known is not None and known.progress_due(runs)
 
-    async def _equip(self, entry: BackendEntry) -> None:
+    async def equip(self, entry: BackendEntry) -> None:
         """Make its client and its poller; ``entry.problem`` says why not."""
         model = ClusterJobBackend if entry.address[0] == BackendKind.CLUSTER_JOB_BACKEND.value else JobBackend
         try:
@@ -193,7 +191,7 @@ class Sites:
                 backend,
                 changed=self._changed,
                 moved=self._progress_due,
-                recovered=lambda: self._wake(entry),
+                recovered=lambda: self.wake(entry),
                 wanted=lambda: len(self._jobs.users(entry.address)) if self.leading else 0,
                 interval=self._settings.poll_interval,
             )
@@ -212,6 +210,22 @@ class Sites:
         )
         backend = self._registry.plugin(resource.spec).make(resource.spec, surroundings)
         return Bounded(backend, PATIENCE * self._settings.request_timeout)
+
+    async def renew(self, entry: BackendEntry) -> None:
+        """The Secret may hold another token by now, from which its client is made anew."""
+        if entry.resource is None or entry.poller is None:
+            return
+        try:
+            token = await backend_token(self._kube, entry.resource, self._settings.own_namespace)
+        except (InvalidBackend, KubernetesError) as error:
+            log.warning("backend %s: its token cannot be read again: %s", entry.address[2], error)
+            return
+        if token == entry.token:
+            return
+        old, entry.token = entry.backend, token
+        entry.backend = entry.poller.backend = self._make(entry.resource, token)
+        if old is not None:
+            await old.aclose()
 
     def _gate_url(self, resource: JobBackend) -> str:
         fence = resource.spec.fence
@@ -316,90 +330,3 @@ class Sites:
         except Conflict:
             entry.take(await self._kube.get(kind_of(entry.raw), entry.address[1] or None, entry.address[2]))
             entry.take(await hold(self._kube, entry.raw))
-
-    # --- probing ---------------------------------------------------------------------------------------
-
-    async def _probe_for_ever(self, entry: BackendEntry) -> None:
-        failures = 0
-        while True:
-            entry.asked.clear()
-            try:
-                await self._look_at(entry)
-            except KubernetesError as error:
-                log.warning("status of backend %s not written: %s", entry.address[2], error)
-            except Exception:  # whatever it is, the next look may be better
-                log.exception("backend %s: probing failed", entry.address[2])
-            failures = 0 if entry.probe is not None and entry.probe.ready else failures + 1
-            try:
-                async with asyncio.timeout(self._pause(entry, failures)):
-                    await entry.asked.wait()
-                await asyncio.sleep(0.2)  # our own status write comes back as an event
-            except TimeoutError:
-                pass
-
-    def _pause(self, entry: BackendEntry, failures: int) -> float:
-        """Seconds to the next probe: soon where jobs wait for it, ever later for what nobody uses."""
-        if failures == 0:
-            return self._settings.probe_interval
-        if self._jobs.users(entry.address):
-            return PROBE_AGAIN
-        return min(PROBE_AGAIN * 2.0 ** min(failures - 1, 8), max(self._settings.probe_interval, PROBE_AGAIN))
-
-    async def _look_at(self, entry: BackendEntry) -> None:
-        """Probe once, tell the jobs what is news to them, and (leading) everybody else."""
-        before = entry.probe
-        self._admission.forget()
-        if entry.backend is None:
-            await self._equip(entry)  # a Secret may have appeared
-        elif before is not None and before.reason == "CredentialsRefused":
-            await self._renew(entry)
-        probe = entry.probe = await self._probe(entry)
-        held = entry.held
-        news = before is None or before.ready != probe.ready or before.message != probe.message
-        if news:
-            log.info("backend %s: %s: %s", entry.address[2], probe.reason, probe.message)
-        if news or entry.told_held is not (held is not None):
-            self._wake(entry)
-        entry.told_held = held is not None
-        if held is not None:
-            probe = replace(probe, ready=False, reason=held.reason, message=held.message)
-        if self.leading:
-            cluster_id = entry.backend.cluster_id if entry.backend else None
-            kind = entry.resource.spec.type.value if entry.resource else None
-            found = Findings(probe, self._is_in_use(entry), cluster_id, kind, entry.mark)
-            recorded = entry.recorded
-            entry.take(await report(self._kube, entry.raw, found))
-            if held is not None and entry.recorded and not recorded and entry.resource is not None:
-                self._events.post(entry.resource, Transition(held.reason, held.message, True, "Hold"))
-
-    def _is_in_use(self, entry: BackendEntry) -> bool:
-        """Jobs need it; while it is being deleted only those that may have something there."""
-        entries = [self._jobs.get(uid) for uid in self._jobs.users(entry.address)]
-        currents = [known.job.current for known in entries if known is not None]
-        if not is_deleting(entry.raw):
-            return bool(currents)
-        return any(current is not None and current.reservation is not None for current in currents)
-
-    async def _renew(self, entry: BackendEntry) -> None:
-        """The Secret may hold another token by now."""
-        if entry.resource is None or entry.poller is None:
-            return
-        try:
-            token = await backend_token(self._kube, entry.resource, self._settings.own_namespace)
-        except InvalidBackend:
-            return
-        if token == entry.token:
-            return
-        old, entry.token = entry.backend, token
-        entry.backend = entry.poller.backend = self._make(entry.resource, token)
-        if old is not None:
-            await old.aclose()
-
-    async def _probe(self, entry: BackendEntry) -> Probe:
-        if entry.backend is None:
-            why = entry.problem or Why("InvalidSpec", "")
-            return Probe(False, why.reason, why.message, Guarantee.NONE)
-        try:
-            return await entry.backend.probe()
-        except BackendError as error:
-            return Probe(False, type(error).__name__, str(error), Guarantee.NONE)

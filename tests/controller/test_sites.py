@@ -238,7 +238,7 @@ async def test_a_backend_that_cannot_be_used_says_why_and_the_others_go_on(spec:
 
 @pytest.mark.parametrize("error", [InvalidBackend("spec.x: no"), ZeroDivisionError("bug")])
 async def test_a_plugin_that_stumbles_is_tried_again(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("durablejob_controller.sites.PROBE_AGAIN", 0.05)
+    monkeypatch.setattr("durablejob_controller.prober.PROBE_AGAIN", 0.05)
     async with staged() as stage:
         plugin = stage.registry._named["scripted"]
         plugin.error = error  # type: ignore[attr-defined]
