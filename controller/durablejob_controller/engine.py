@@ -192,7 +192,7 @@ class Engine:
                 await self._relist()
             except KubernetesError as error:
                 log.warning("list failed: %s", error)
-            except Exception:
+            except Exception:  # whatever it is: without the list nobody would miss what the watch has missed
                 log.exception("list failed")
             else:
                 continue

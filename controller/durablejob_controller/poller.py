@@ -120,7 +120,7 @@ class Poller:
         sent = time.monotonic()
         try:
             snapshot = await self.backend.observe()
-        except Exception as error:
+        except Exception as error:  # noted, whatever it is, and raised
             if self.failing_since is None:
                 self.failing_since = sent
             self.failure = str(error) if isinstance(error, BackendError) else f"unexpected {type(error).__name__}"

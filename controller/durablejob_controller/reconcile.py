@@ -69,6 +69,16 @@ class Reconciler:
             return
         metrics.RECONCILES.inc()
         try:
+            await self._as_far_as_it_goes(uid, entry)
+        except DurableJobError as error:
+            self._later(uid, entry, error)
+            log.warning("%s: %s: %s", entry.job.metadata.name, type(error).__name__, error, extra=fields(entry.job))
+        except Exception as error:  # one bad object never stops the rest
+            self._later(uid, entry, error)
+            log.exception("%s: unexpected error", entry.job.metadata.name, extra=fields(entry.job))
+
+    async def _as_far_as_it_goes(self, uid: str, entry: JobEntry) -> None:
+        try:
             with metrics.RECONCILE_SECONDS.time():
                 for _ in range(MAX_STEPS):
                     if not await self._step(uid, entry):
@@ -82,12 +92,6 @@ class Reconciler:
         except (Conflict, NotFound) as error:
             log.debug("%s: %s", entry.job.metadata.name, error)
             await self._read_again(uid, entry)
-        except DurableJobError as error:
-            self._later(uid, entry, error)
-            log.warning("%s: %s: %s", entry.job.metadata.name, type(error).__name__, error, extra=fields(entry.job))
-        except Exception as error:  # one bad object never stops the rest
-            self._later(uid, entry, error)
-            log.exception("%s: unexpected error", entry.job.metadata.name, extra=fields(entry.job))
 
     def _later(self, uid: str, entry: JobEntry, error: Exception) -> None:
         entry.trying_since = None

@@ -114,7 +114,8 @@ def _parser() -> argparse.ArgumentParser:
     def option(name: str, help_: str, **kwargs: object) -> None:
         variable = "DURABLEJOB_" + name.removeprefix("--").replace("-", "_").upper()
         fallback = kwargs.pop("default", None)
-        parser.add_argument(name, help=help_, default=os.environ.get(variable, fallback), **kwargs)  # type: ignore[arg-type]
+        default = os.environ.get(variable, fallback)
+        parser.add_argument(name, help=help_, default=default, **kwargs)  # type: ignore[arg-type]  # one type per name
 
     option("--kubeconfig", "kubeconfig file (default: the pod's service account, else kubectl's own)")
     option("--context", "context of the kubeconfig")

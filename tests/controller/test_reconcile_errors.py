@@ -531,6 +531,19 @@ async def test_errors_say_which_job_they_are_about(caplog: pytest.LogCaptureFixt
         assert (line.__dict__["job"], line.__dict__["namespace"], line.__dict__["attempt"]) == ("load", "data", 1)
 
 
+async def test_a_version_that_cannot_be_taken_in_after_a_conflict_ends_no_worker(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with staged() as stage:
+        name = await fake(stage, "0")
+        stage.kube.silent = True
+        stage.kube.change(JOBS, "data", "load", metadata={"creationTimestamp": "yesterday"})
+        await stage.work(lambda: "load: unexpected error" in caplog.text)
+        stage.kube.change(JOBS, "data", "load", metadata={"creationTimestamp": "2026-01-01T00:00:00Z"})
+        await stage.work(lambda: stage.state() == "Succeeded")
+        assert len(world(name).ledger) == 1
+
+
 async def test_an_unfinished_step_of_a_vanished_object_is_no_error() -> None:
     async with staged() as stage:
         await stage.use_scripted()
