@@ -61,7 +61,7 @@ explore: setup ## explore every order of crashes and delays against the real dec
 CHOSEN = --only "$(ONLY)" $(if $(CELLS),--cells $(CELLS)) $(if $(FRESH),--fresh)
 KEPT = --json build/results/$(1)$(addprefix -,$(ONLY)).json --logs build/$(1)-logs --book build/$(1)-cells.jsonl
 
-crash: setup ## stop the controller at each of its calls, in each story of a job; resumable (ONLY=text CELLS=number FRESH=1; half an hour)
+crash: setup ## stop the controller at each of its calls, in each story of a job; resumable (ONLY=text CELLS=number FRESH=1; hours)
 	@$(RUN) -m tests.testbed build kube spark
 	@$(RUN) -m tests.crash $(call KEPT,crash) $(CHOSEN)
 

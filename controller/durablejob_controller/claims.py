@@ -129,7 +129,8 @@ def note_ended(
 ) -> DurableJobStatus | None:
     """The status that notes the winner's own report of its end; None: there is nothing to note.
 
-    Only the winner's nonce counts: the claim's URL is seen by many, the nonce by nobody else.
+    Only the winner's nonce counts: the claim's URL is seen by many, the nonce by the gate alone, which gives its hash
+    here, and to the record.
     """
     if job is None or job.metadata.uid != claim.uid:
         return None

@@ -47,6 +47,8 @@ CRD_PATIENCE = 5.0
 """Seconds between looks for the CRDs."""
 CHECK_INTERVAL = 5.0
 """Seconds between looks whether the API server's storage has gone back."""
+IDLE_PATIENCE = 30.0
+"""Seconds after which a connection is ended that brings no (further) request, or not its whole head."""
 
 
 class Engine:
@@ -96,6 +98,7 @@ class Engine:
             self._spawn(self._work(reconciler), f"worker {number}")
         self._spawn(self._events.run(), "events")
         self._spawn(self._relist_for_ever(), "relist")
+        self._spawn(tokens.run(), "gate keys")
         self._spawn(Sweeper(self._kube, self._jobs, sites, self._settings).run(), "sweep")
         self._spawn(self._check_for_ever(), "high water")
         if self._settings.elect:
@@ -255,7 +258,8 @@ class Engine:
                 log.debug("the storage's revision is not known: %s", error)
             # Not before every backend's status says it: until then the file is what a new process knows of the restore.
             if path and self._sites is not None and self._sites.recorded:
-                self._kube.high_water.save(Path(path), self._sites.cluster_uid)
+                water = self._kube.high_water
+                await asyncio.to_thread(water.save, Path(path), self._sites.cluster_uid, water.mark)
             await asyncio.sleep(CHECK_INTERVAL)
 
     async def _drop_if_gone(self, uid: str) -> None:
@@ -311,7 +315,7 @@ class Engine:
         return certificate.context
 
     async def _serve(self, app: web.Application, address: str, tls: ssl.SSLContext | None) -> None:
-        runner = web.AppRunner(app, access_log=None)
+        runner = web.AppRunner(app, access_log=None, keepalive_timeout=IDLE_PATIENCE)
         await runner.setup()
         host, _, port = address.rpartition(":")
         await web.TCPSite(runner, host.strip("[]"), int(port), ssl_context=tls).start()

@@ -2,18 +2,20 @@
 
 Any replica serves it, leader or not: the truth is in the DurableJob, and leave is given by one
 compare-and-swap on it (``claims.grant_start``). It listens on its own address. The URL's HMAC is checked
-before anything is read. An answer counts only with the header ``Durablejob-Verdict``, so that no proxy
-between can grant or deny anything.
+before anything is read (but, now and then, the keys: ``tokens``). An answer counts only with the header
+``Durablejob-Verdict``, so that no proxy between can grant or deny anything.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 from datetime import datetime
+from typing import Annotated
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from durablejob_api.job import DurableJob
 from durablejob_api.names import attempt_key
@@ -43,9 +45,13 @@ VERDICT = "Durablejob-Verdict"
 HELD = "etcd was restored from a backup; an administrator has to let jobs begin again"
 BODY_LIMIT = 4096
 BODY_PATIENCE = 10.0
-"""Seconds in which a call must have arrived whole."""
+"""Seconds in which a call's body must have come, from the end of its head."""
 SWAPS = 5
 """Lost compare-and-swaps after which the driver is asked to come back."""
+
+
+def _hash(nonce: str) -> str:
+    return hashlib.sha256(nonce.encode()).hexdigest()
 
 
 class Call(BaseModel):
@@ -53,7 +59,9 @@ class Call(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    nonce: str = Field(min_length=8, max_length=128)
+    nonce: Annotated[str, Field(min_length=8, max_length=128), AfterValidator(_hash)]
+    """What only this JVM can say. All that is compared and recorded is its hash, which whoever may read the resource
+    sees, and can say nothing with."""
     driver: str = Field(min_length=1, max_length=128)
     how: Ending = Ending.EXIT
     message: str | None = Field(default=None, max_length=512)
@@ -84,15 +92,15 @@ class Gate:
         app.router.add_post(base + "/ended", self._ended)
         return app
 
-    def _claim(self, request: web.Request) -> ClaimId:
+    async def _claim(self, request: web.Request) -> ClaimId:
         part = request.match_info
         claim = ClaimId(part["namespace"], part["name"], part["uid"], int(part["attempt"]), int(part["claim"]))
-        if not self._tokens.check(part["kid"], claim, part["mac"]):
+        if not await self._tokens.knows(part["kid"]) or not self._tokens.check(part["kid"], claim, part["mac"]):
             raise web.HTTPForbidden(text="this URL was not made by this gate")
         return claim
 
     async def _file(self, request: web.Request) -> web.Response:
-        claim = self._claim(request)
+        claim = await self._claim(request)
         key = attempt_key(claim.uid, claim.attempt)
         content = self._registry.artifact(request.match_info["file"], key, claim.number)
         if content is None:
@@ -100,48 +108,52 @@ class Gate:
         return web.Response(body=content, content_type="application/java-archive")
 
     async def _start(self, request: web.Request) -> web.Response:
-        claim = self._claim(request)
+        claim = await self._claim(request)
         call = await _call(request)
         for _ in range(SWAPS):
             raw = await self._read(claim)
-            job = None if raw is None else parse(raw)[0]
+            job, unread = (None, None) if raw is None else parse(raw)
+            if unread is not None:  # neither what is to run nor that somebody wishes its end is known for certain
+                return _later("start", unread.why.message)
             answer = grant_start(job, claim, call.nonce, call.driver, self._now())
             if isinstance(answer, Denied):
                 return _verdict("start", "denied", 409, answer.why, claim, call)
             if self._is_held(job):
-                return _later(HELD)
+                return _later("start", HELD)
             if answer.status is None:
                 return _verdict("start", "granted", 200, "granted before", claim, call)
-            run = await self._listed(job, claim, call) if job is not None else None
+            run = await self._listed("start", job, claim, call) if job is not None else None
             if raw is None or run is None:
-                return _later("the external system does not list this driver under this claim")
+                return _later("start", "the external system does not list this driver under this claim")
             answer = grant_start(job, claim, call.nonce, call.driver, self._now(), run)
             if not isinstance(answer, Denied) and answer.status and await self._swap(raw, job, answer.status):
                 if self._is_held(job):  # the write's own answer has told it
-                    return _later(HELD)
+                    return _later("start", HELD)
                 return _verdict("start", "granted", 200, "go", claim, call)
-        return _later("the DurableJob is changing; come back")
+        return _later("start", "the DurableJob is changing; come back")
 
     def _is_held(self, job: DurableJob | None) -> bool:
         """Nobody may begin until a person agrees: what this record does not know may have won the claim."""
         return job is not None and self._sites.held(job) is not None
 
     async def _ended(self, request: web.Request) -> web.Response:
-        claim = self._claim(request)
+        claim = await self._claim(request)
         call = await _call(request)
         for _ in range(SWAPS):
             raw = await self._read(claim)
-            job = None if raw is None else parse(raw)[0]
+            job, unread = (None, None) if raw is None else parse(raw)
+            if unread is not None and job is not None and job.status is None:
+                return _later("ended", unread.why.message)
             status = note_ended(job, claim, call.nonce, call.how, self._now(), call.message)
             if job is not None and raw is not None and is_unrecorded_winner(job, claim):
-                run = await self._listed(job, claim, call)
+                run = await self._listed("ended", job, claim, call)
                 if run is None:
-                    return _later("the external system does not list this driver under this claim")
+                    return _later("ended", "the external system does not list this driver under this claim")
                 await self._swap(raw, job, adopted(job, call.nonce, call.driver, self._now(), run))
                 continue  # then its end is noted
             if status is None or raw is None or await self._swap(raw, job, status):
                 return _verdict("ended", "noted", 200, call.how.value, claim, call)
-        return _later("the DurableJob is changing; come back")
+        return _later("ended", "the DurableJob is changing; come back")
 
     def _now(self) -> datetime:
         return self._kube.clock.now().replace(microsecond=0)
@@ -155,7 +167,7 @@ class Gate:
         except KubernetesError as error:
             raise web.HTTPServiceUnavailable(text="the API server gives no answer; come back") from error
 
-    async def _listed(self, job: DurableJob, claim: ClaimId, call: Call) -> Run | None:
+    async def _listed(self, verb: str, job: DurableJob, claim: ClaimId, call: Call) -> Run | None:
         """The run that the caller says it is, if the external system lists it under this very claim."""
         entry = self._sites.entry(job)
         if entry is None or entry.poller is None:
@@ -164,7 +176,7 @@ class Gate:
         try:
             runs = (await entry.poller.fresh()).sighting(key).runs
         except BackendError as error:
-            log.info("start of %s: %s", claim.name, error)
+            log.info("gate: %s of %s: %s", verb, claim.name, error)
             return None
         return next((r for r in runs if r.id == call.driver and r.claim in (None, claim.number) and r.active), None)
 
@@ -206,6 +218,6 @@ def _verdict(verb: str, verdict: str, status: int, why: str, claim: ClaimId, cal
     return web.Response(status=status, text=why, headers={VERDICT: verdict})
 
 
-def _later(why: str) -> web.Response:
-    metrics.GATE_ANSWERS.labels(verb="start", answer="later").inc()
+def _later(verb: str, why: str) -> web.Response:
+    metrics.GATE_ANSWERS.labels(verb=verb, answer="later").inc()
     return web.Response(status=503, text=why, headers={"Retry-After": "1"})

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,8 @@ class HighWater:
 
         self._from_file = False
         """Nothing was seen since the file was read, which may be months old: any leap is possible."""
+        self._saved: int | None = None
+        """What the file says, by this process."""
 
     def ask(self) -> Asked:
         """Call it before a request is sent, and ``answered`` with what it returns."""
@@ -87,11 +90,21 @@ class HighWater:
             return
         self.mark, self._from_file = max(self.mark, mark), True
 
-    def save(self, path: Path, cluster: str) -> None:
-        """Write it down, whole or not at all."""
+    def save(self, path: Path, cluster: str, mark: int) -> None:
+        """Write down this mark, if it is news: whole or not at all, also when the machine crashes.
+
+        It may block, so it is for a thread; meanwhile a restore may be noticed, and ``self.mark`` be another.
+        """
+        if mark == self._saved:
+            return
         new = path.with_name(path.name + ".new")
         try:
-            new.write_text(json.dumps({"cluster": cluster, "resourceVersion": self.mark}) + "\n")
+            with new.open("w") as file:
+                file.write(json.dumps({"cluster": cluster, "resourceVersion": mark}) + "\n")
+                file.flush()
+                os.fsync(file.fileno())  # or the name could come to stand for a file that is still empty
             new.replace(path)
         except OSError as error:
             log.warning("%s cannot be written: %s", path, error)
+        else:
+            self._saved = mark

@@ -6,6 +6,7 @@ says what was read and asked *when*, which is what makes an answer fresh or stal
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -17,15 +18,20 @@ from durablejob_api.job import DurableJob
 from durablejob_api.names import attempt_key
 from durablejob_api.spec import BackendKind, BackendRef, BackendType, DurableJobSpec, PluginWork
 from durablejob_api.status import DurableJobStatus, Progress
+from durablejob_controller import reasons
 from durablejob_controller.backends.contract import Deferred, Offer, Phase, Rejected, Run, Sighting
 from durablejob_controller.kube import Object, is_newer
 from durablejob_controller.poller import TROUBLE_AFTER
+from durablejob_controller.views import NoSite
 
 CONFIRMED_FOR = 10.0
 """Seconds for which an exact answer counts as confirmed, once it is there: what ends after a grace is looked at once
 more. However long it took, or whoever answers slowly would never be believed."""
 PROGRESS_EVERY = 60.0
 """Seconds between two writes that tell nothing but the progress."""
+READ_ALONE = (("attempt",), ("backendRef",), ("cancel",), ("deletionPolicy",), ("holder", "ttlSecondsAfterFinished"))
+"""What is read of a spec that cannot be read as a whole: where it is, and how it may end. By its holder's word on the
+result the time to live is counted: both are read, or neither."""
 Address = tuple[str, str, str]
 """A backend: (kind, namespace or "", name)."""
 
@@ -55,8 +61,8 @@ class JobEntry:
     read: float
     """Monotonic seconds at which this version was read, or at which our last submission or kill was answered: a
     question that was sent before says nothing about it."""
-    invalid: str | None = None
-    """Why the spec cannot be read; ``job`` then has a stand-in for it."""
+    invalid: NoSite | None = None
+    """Why nothing may begin by the spec, which cannot be read; ``job`` then has what can be."""
     sighting: Sighting | None = None
     asked: float = 0.0
     """Monotonic seconds at which the question was sent that ``sighting`` answers."""
@@ -193,21 +199,40 @@ def _tells_no_more(batch: Sighting, exact: Sighting) -> bool:
     )
 
 
-def parse(raw: Object) -> tuple[DurableJob, str | None]:
-    """The job, and why its spec is invalid if it is; one bad object must not stop the others."""
+def parse(raw: Object) -> tuple[DurableJob, NoSite | None]:
+    """The job, and why nothing may begin by its spec if that cannot be read; one bad object must not stop the others.
+
+    The API server drops what its schema does not know. So a field that is unknown here is a newer version's: no fault
+    of the job, which is read without it, and by that followed to its end if it has begun.
+    """
     try:
         return DurableJob.model_validate(raw), None
     except ValidationError as error:
-        reason = describe_errors(error)
+        found = error
+    newer = any(item["type"] == "extra_forbidden" for item in found.errors(include_url=False))
+    why = (reasons.controller_too_old if newer else reasons.invalid_spec)(describe_errors(found))
+    invalid = NoSite(why, final=not newer)
+    try:
+        job = DurableJob.model_validate(raw, extra="ignore")
+    except ValidationError:
+        return _stand_in(raw), invalid
+    return job, None if job.current is not None and job.current.started_at is not None else invalid
+
+
+def _stand_in(raw: Object) -> DurableJob:
+    """A job with what can be read of it."""
     ref = BackendRef(kind=BackendKind.JOB_BACKEND, name="invalid", type=BackendType.PLUGIN)
-    attempt = raw["spec"].get("attempt") if isinstance(raw.get("spec"), dict) else None
-    attempt = attempt if isinstance(attempt, int) and 1 <= attempt <= 100_000 else 1
-    spec = DurableJobSpec(backend_ref=ref, plugin=PluginWork(), attempt=attempt)
+    spec = DurableJobSpec(backend_ref=ref, plugin=PluginWork())
+    given = raw["spec"] if isinstance(raw.get("spec"), dict) else {}
+    for names in READ_ALONE:
+        wishes = {name: given[name] for name in names if name in given}
+        with contextlib.suppress(ValidationError):
+            spec = DurableJobSpec.model_validate(spec.to_api() | wishes, extra="ignore")
     try:
         status = DurableJobStatus.model_validate(raw["status"]) if raw.get("status") else None
     except ValidationError:
         status = None
-    return DurableJob(metadata=ObjectMeta.model_validate(raw["metadata"]), spec=spec, status=status), reason
+    return DurableJob(metadata=ObjectMeta.model_validate(raw["metadata"]), spec=spec, status=status)
 
 
 @dataclass

@@ -10,8 +10,10 @@ import asyncio
 import contextlib
 import json
 import ssl
+import threading
 import time
 from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,6 +68,8 @@ LEASES = Resource("/apis/coordination.k8s.io/v1", "leases")
 MERGE_PATCH = "application/merge-patch+json"
 ANSWER_CAP = 64 << 20
 """Bytes of an answer: a page of 500 objects, each of which etcd lets have 1.5 MiB, and few of which come near that."""
+ASKED_FOR = 10.0
+"""Seconds for which an Authorization header is used; the package renews tokens minutes before they expire."""
 
 
 def is_newer(new: Object, old: Object) -> bool:
@@ -92,8 +96,45 @@ def load_configuration(kubeconfig: str | None, context: str | None) -> kubernete
 
 
 def bearer(configuration: kubernetes_client.Configuration) -> str:
-    """The Authorization header; asked anew for each request, as the package refreshes tokens that expire."""
+    """The Authorization header; the package refreshes tokens that expire. It may block, and raise anything."""
     return str(configuration.get_api_key_with_prefix("BearerToken", alias="authorization") or "")
+
+
+class Bearer:
+    """The Authorization header for an event loop, asked again and again.
+
+    What the package does for it (read the token's file, run a kubeconfig's plugin) is done in a thread, or it would
+    stop the loop; in one of its own, for a plugin that hangs must not keep this process from ending.
+    """
+
+    def __init__(self, configuration: kubernetes_client.Configuration) -> None:
+        self._configuration = configuration
+        self._answer: Future[str | Exception] | None = None
+        self._asked = 0.0
+
+    async def header(self) -> str:
+        """It; raises ``KubernetesUnavailable``. Who asks meanwhile waits for the same answer."""
+        if self._configuration.refresh_api_key_hook is None:
+            return bearer(self._configuration)  # it never changes
+        answer = self._answer
+        if answer is None or self._is_old(answer):
+            answer = Future()
+            threading.Thread(target=self._ask, args=(answer,), name="credentials", daemon=True).start()
+            self._answer, self._asked = answer, time.monotonic()
+        found = answer.result() if answer.done() else await asyncio.shield(asyncio.wrap_future(answer))
+        if isinstance(found, Exception):
+            raise KubernetesUnavailable(f"no usable credentials: {type(found).__name__}: {found}") from found
+        return found
+
+    def _is_old(self, answer: Future[str | Exception]) -> bool:
+        failed = answer.done() and isinstance(answer.result(), Exception)
+        return failed or (answer.done() and time.monotonic() - self._asked >= ASKED_FOR)
+
+    def _ask(self, answer: Future[str | Exception]) -> None:
+        try:
+            answer.set_result(bearer(self._configuration))
+        except Exception as error:  # whatever a file, a plugin or an identity provider does is told to who asked
+            answer.set_result(error)
 
 
 def _tls(configuration: kubernetes_client.Configuration) -> ssl.SSLContext | bool:
@@ -111,9 +152,12 @@ def _tls(configuration: kubernetes_client.Configuration) -> ssl.SSLContext | boo
 class Kube:
     """A client. All methods raise ``KubernetesError`` and its kinds, nothing else."""
 
-    def __init__(self, configuration: kubernetes_client.Configuration, timeout: float = 10.0) -> None:
+    def __init__(
+        self, configuration: kubernetes_client.Configuration, timeout: float = 10.0, bearer: Bearer | None = None
+    ) -> None:
         self.high_water = HighWater()
         self._configuration = configuration
+        self._bearer = bearer or Bearer(configuration)
         self._timeout = timeout
         """Seconds for a request and its whole answer."""
         self.clock = Clock()
@@ -132,7 +176,7 @@ class Kube:
 
     def apart(self) -> Kube:
         """Another client for the same API server: what waits for its connections does not wait for these."""
-        return Kube(self._configuration, self._timeout)
+        return Kube(self._configuration, self._timeout, self._bearer)
 
     async def get(self, resource: Resource, namespace: str | None, name: str) -> Object:
         """A quorum read: no resourceVersion is sent, so that the answer is not from a stale cache."""
@@ -224,9 +268,6 @@ class Kube:
         content_type: str = "application/json",
     ) -> tuple[httpx.Response, bytes]:
         headers = {"Accept": "application/json"}
-        token = bearer(self._configuration)
-        if token:
-            headers["Authorization"] = token
         content = None
         if body is not None:
             headers["Content-Type"] = content_type
@@ -234,8 +275,11 @@ class Kube:
         began = time.perf_counter()
         code = "error"
         try:
-            request = self._client.build_request(method, path, params=params, content=content, headers=headers)
             async with asyncio.timeout(self._timeout):  # httpx's own ends are for each piece: a byte a second would do
+                token = await self._bearer.header()
+                if token:
+                    headers["Authorization"] = token
+                request = self._client.build_request(method, path, params=params, content=content, headers=headers)
                 response = await self._client.send(request, stream=True)
                 try:
                     answer = await _whole(response)

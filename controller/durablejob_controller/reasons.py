@@ -90,7 +90,8 @@ REFUSED_COPY = Why("RefusedCopy", "Only a copy that the fence turned away is kno
 FOUND_WITHOUT_RESERVATION = Why(
     "FoundWithoutReservation",
     "The external system knows a run of this attempt that this resource does not (was etcd restored from a backup?). "
-    "It is never submitted again: see what the run did, then raise spec.attempt with spec.acceptLost.",
+    "It is never submitted again: see what the run did, then set spec.acceptLost and clear the Airflow task (a job "
+    "without one: raise spec.attempt as well).",
 )
 
 
@@ -109,6 +110,18 @@ def storage_rolled_back(backend: str, mark: str) -> Why:
         "The API server's storage has gone back in time (etcd was restored from a backup): what ran since that backup "
         f"is not known here, so nothing is submitted to backend {backend}. Look at what it has run, cancel the jobs "
         f"that must not run again, then annotate the backend: durablejob.io/confirm-restore={mark}",
+    )
+
+
+def invalid_spec(errors: str) -> Why:
+    return Why("InvalidSpec", f"spec: {errors}")
+
+
+def controller_too_old(errors: str) -> Why:
+    return Why(
+        "ControllerTooOld",
+        "This controller is older than the CRDs, and than who has written this resource, of which it cannot read all. "
+        f"Nothing begins until the controller is upgraded; then it goes on by itself. Not understood: {errors}",
     )
 
 

@@ -22,7 +22,6 @@ from durablejob_controller.jobs import JobEntry, Jobs
 from durablejob_controller.kube import JOBS, Kube, Object, is_newer
 from durablejob_controller.logs import fields, note_transition
 from durablejob_controller.queue import WorkQueue
-from durablejob_controller.reasons import Why
 from durablejob_controller.sites import Sites
 from durablejob_controller.views import (
     Close,
@@ -126,7 +125,7 @@ class Reconciler:
         site: Site | NoSite
         version = entry.raw
         if entry.invalid is not None:
-            site = NoSite(Why("InvalidSpec", f"spec: {entry.invalid}"), final=True)
+            site = entry.invalid
         else:
             site = await self._sites.site(entry)
         if not entry.is_at(version):

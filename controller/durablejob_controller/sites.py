@@ -151,6 +151,8 @@ class Sites:
             loop = asyncio.get_running_loop()
             for number, entry in enumerate(self._entries.values()):
                 loop.call_later(number * APART, entry.asked.set)
+        else:
+            metrics.STRAYS.clear()  # the leader's to tell
 
     async def aclose(self) -> None:
         for entry in self._entries.values():

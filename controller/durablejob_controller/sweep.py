@@ -13,10 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from durablejob_controller import metrics
-from durablejob_controller.backend_entry import BackendEntry
-from durablejob_controller.backends.contract import Leftover
+from durablejob_controller.backends.contract import Backend, Leftover
 from durablejob_controller.errors import DurableJobError, NotFound
-from durablejob_controller.jobs import Jobs
+from durablejob_controller.jobs import Address, Jobs
 from durablejob_controller.kube import JOBS, Kube
 from durablejob_controller.settings import Settings
 from durablejob_controller.sites import Sites
@@ -31,7 +30,7 @@ def _going_on(what: str) -> Iterator[None]:
         yield
     except DurableJobError as error:
         log.warning("%s was not swept: %s", what, error)
-    except Exception:
+    except Exception:  # whatever a backend's author has written
         log.exception("%s: sweeping failed", what)
 
 
@@ -43,6 +42,7 @@ class Sweeper:
         self._jobs = jobs
         self._sites = sites
         self._settings = settings
+        self._strays: dict[Address, int] = {}
 
     async def run(self) -> None:
         """Sweep for ever."""
@@ -52,16 +52,25 @@ class Sweeper:
                 await self.sweep()
 
     async def sweep(self) -> None:
-        """Look once at each; one that gives no answer has its turn the next time."""
+        """Look once at each; one that gives no answer has its turn the next time, and keeps its alarm until then."""
+        strays: dict[Address, int] = {}
         for entry in self._sites.entries():
+            if entry.backend is None:
+                continue
+            if entry.address in self._strays:
+                strays[entry.address] = self._strays[entry.address]
             with _going_on(f"backend {entry.address[2]}"):
-                await self._sweep(entry)
+                strays[entry.address] = await self._sweep(entry.backend)
+        # Who has ceased to lead meanwhile says nothing: nobody would take it back.
+        self._strays = strays if self._sites.leading else {}
+        metrics.STRAYS.clear()
+        for address, number in self._strays.items():
+            metrics.STRAYS.labels(*address).set(number)
 
-    async def _sweep(self, entry: BackendEntry) -> None:
-        if entry.backend is None:
-            return
+    async def _sweep(self, backend: Backend) -> int:
+        """Let go of what has ended; returns how many run."""
         strays = 0
-        for found in await entry.backend.leftovers():
+        for found in await backend.leftovers():
             where = f"{found.external_id} in namespace {found.namespace}"
             with _going_on(where):
                 if not await self._is_forgotten(found):
@@ -70,10 +79,9 @@ class Sweeper:
                     strays += 1
                     log.warning("%s runs, and its DurableJob %s is no more: end it by hand", where, found.job)
                 else:
-                    await entry.backend.discard(found)
+                    await backend.discard(found)
                     log.info("%s was let go: its DurableJob %s is no more", where, found.job)
-        kind, namespace, name = entry.address
-        metrics.STRAYS.labels(kind, namespace, name).set(strays)
+        return strays
 
     async def _is_forgotten(self, found: Leftover) -> bool:
         """Its DurableJob is no more, by a quorum read: a cache may lag. Other namespaces are other controllers'."""

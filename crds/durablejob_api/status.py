@@ -69,7 +69,7 @@ class Claim(ReadModel):
 
     number: int = Field(ge=1, le=1_000_000, description="Which claim of this attempt; each new one revokes the last.")
     state: ClaimState = Field(description="Open until a driver won it; Revoked: nobody may start any more.")
-    nonce: Word | None = Field(default=None, description="What the winning JVM calls itself; another JVM has another.")
+    nonce: Word | None = Field(default=None, description="Hash of what the winning JVM alone can say.")
     driver: Word | None = Field(default=None, description="External id of the run that won the claim.")
     how: Ending | None = Field(default=None, description="How the winner says that the program ended.")
     message: Annotated[str, Field(max_length=512)] | None = Field(

@@ -14,7 +14,7 @@ from airflow.sdk.observability import stats
 
 from durablejob_airflow import wishes
 from durablejob_airflow.contract import Stale
-from durablejob_airflow.identity import Record, TaskIdentity, TryFacts
+from durablejob_airflow.identity import Record, TaskIdentity, TryFacts, Verb
 
 KEY = "durablejob"
 """Key of the record in ``task_state_store``."""
@@ -50,10 +50,13 @@ def facts_of(context: Mapping[str, Any]) -> TryFacts:
     )
 
 
-def count(what: str, context: Mapping[str, Any]) -> None:
-    """One more in Airflow's metric ``durablejob.<what>``, with the DAG and the task as tags."""
+def count(context: Mapping[str, Any], decision: Verb) -> None:
+    """One more in Airflow's metric ``durablejob.decision.<verb>``, with the DAG and the task as tags.
+
+    The verb is part of the name: plain StatsD knows no tags.
+    """
     ti = context["ti"]
-    stats.incr(f"durablejob.{what}", tags={"dag_id": ti.dag_id, "task_id": ti.task_id})
+    stats.incr(f"durablejob.decision.{decision.name.lower()}", tags={"dag_id": ti.dag_id, "task_id": ti.task_id})
 
 
 def _archived(error: AirflowRuntimeError) -> bool:
@@ -108,12 +111,12 @@ def own_state(context: Mapping[str, Any]) -> tuple[wishes.Own, wishes.SeenState]
         own = wishes.Own.LIVE
     except AirflowRuntimeError as error:
         own = wishes.Own.ARCHIVED if _archived(error) else wishes.Own.UNKNOWN
-    except Exception:
+    except Exception:  # the line to the supervisor may fail in any way; what cannot be learnt keeps the job
         own = wishes.Own.UNKNOWN
     try:
         states = ti.get_task_states(
             dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=map_index_of(ti)
         )
-    except Exception:
+    except Exception:  # as above
         return own, wishes.UNKNOWN
     return own, wishes.pick(states, ti.run_id, ti.task_id, map_index_of(ti))

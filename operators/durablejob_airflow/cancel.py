@@ -30,8 +30,8 @@ def with_cancel(raw: Mapping[str, Any], holder_id: str, cause: str) -> dict[str,
 def cancel(jobs: JobsClient, name: str, holder_id: str, cause: str, seconds: float) -> bool:
     """Write the wish that the job's attempt ends, if ``holder_id`` still holds it; True if it was written.
 
-    :param seconds: for how long to try while the API server is away
-    :raises Unavailable: it stayed away
+    :param seconds: for how long to try while the API server is away, or somebody else writes
+    :raises Unavailable, Conflict: that went on
     """
     give_up, backoff = time.monotonic() + seconds, Backoff(first=0.2, most=5)
     while True:
@@ -41,9 +41,7 @@ def cancel(jobs: JobsClient, name: str, holder_id: str, cause: str, seconds: flo
             if body is None:
                 return False
             jobs.replace(body)
-        except Conflict:
-            continue
-        except Unavailable:
+        except (Unavailable, Conflict):
             if time.monotonic() > give_up:
                 raise
             time.sleep(backoff.next())

@@ -48,4 +48,4 @@ def commands() -> list[CLICommand]:
 
 
 def _option(flag: str, **more: Any) -> Arg:
-    return Arg((flag,), **more)  # type: ignore[no-untyped-call]
+    return Arg((flag,), **more)  # type: ignore[no-untyped-call]  # untyped in Airflow

@@ -66,8 +66,8 @@ class AsyncJobsClient:
     async def cancel(self, name: str, holder_id: str, cause: str, seconds: float) -> bool:
         """Write the wish that the job's attempt ends, if ``holder_id`` still holds it; True if it was written.
 
-        :param seconds: for how long to try while the API server is away
-        :raises Unavailable: it stayed away
+        :param seconds: for how long to try while the API server is away, or somebody else writes
+        :raises Unavailable, Conflict: that went on
         """
         loop = asyncio.get_running_loop()
         give_up, backoff = loop.time() + seconds, Backoff(first=0.2, most=5)
@@ -78,9 +78,7 @@ class AsyncJobsClient:
                 if body is None:
                     return False
                 await self.replace(body)
-            except Conflict:
-                continue
-            except Unavailable:
+            except (Unavailable, Conflict):
                 if loop.time() > give_up:
                     raise
                 await asyncio.sleep(backoff.next())

@@ -11,11 +11,12 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from durablejob_airflow import story
 from durablejob_airflow.contract import CannotRun, Log, Policy, Stale, Store
-from durablejob_airflow.identity import Decision, Record, TaskIdentity, TryFacts, Verb, decide
+from durablejob_airflow.identity import Decision, Record, Relation, TaskIdentity, TryFacts, Verb, decide, relate
 from durablejob_airflow.payload import differences, manifest
 from durablejob_airflow.resource import Absent, Backoff, Conflict, Refused, Unavailable
 from durablejob_airflow.view import JobView, view_of
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _DISBELIEF = {401: 3, 403: 3, 404: 7}
 """HTTP status -> how often it is not believed: for 3.5 s, and for a minute (``Backoff``)."""
+_CONFLICTS = 7
+"""So often in a row somebody else may have written first: for a minute. Then it is no other writer who answers so."""
 
 
 def believed(call: Callable[[], T], pause: Callable[[float], None], log: Log) -> T:
@@ -66,13 +69,14 @@ class JobHolder:
     """Sleeps; raises if the process is to stop."""
     is_skip: Callable[[JobView], bool] = lambda job: False
     """Whether an end makes the task skipped: then a retry starts no next attempt."""
+    count: Callable[[Verb], None] = lambda verb: None
+    """Told of each decision, once until another one is made."""
     policy: Policy = field(default_factory=Policy)
     labels: Mapping[str, str] = field(default_factory=dict)
     told: JobView | None = None
-    brought: Verb | None = None
-    """How this try came to hold its attempt: CREATE, TAKE_OVER or RAISE; None if it did already."""
     _record: Record | None = None
     _why: str = ""
+    _conflicts: Backoff = field(default_factory=Backoff)
 
     def patiently(self, call: Callable[[], T], holding: bool = False) -> T:
         """The call's result, however long the API server is away: an outage burns no retry.
@@ -151,23 +155,21 @@ class JobHolder:
         if decision.why != self._why:
             self._why = decision.why
             self.log.info("DurableJob %s: %s. Now: %s", self.identity.name, decision.why, decision.verb.value)
-        if decision.verb in (Verb.CREATE, Verb.TAKE_OVER, Verb.RAISE):
-            self.brought = decision.verb
+            self.count(decision.verb)
         if decision.verb is Verb.CREATE:
             self._create()
         elif raw is None or job is None:
             return self._without_job(decision)
-        elif decision.verb is Verb.RESUME:
+        elif decision.verb is Verb.RESUME or (decision.verb is Verb.TAKE_OVER and job.ended is not None):
             self._remember(job)
-            return job
+            return job  # an end that was seen counts, and there is nothing left to hold
         elif decision.verb is Verb.AWAIT_END:
             self.tell(job)
             self.pause(1.0)
         elif decision.verb is Verb.RAISE:
             self._raise(raw, job, decision)
         elif decision.verb is Verb.TAKE_OVER:
-            if job.ended is None:  # else there is nothing to stop: its end counts
-                self._compare(raw)
+            self._compare(raw)
             self._swap(raw, holder=self._as_holder(job))
         elif decision.verb is Verb.CANCEL:
             cause = {"attempt": job.attempt, "holderID": self.facts.id, "cause": "Cleared"}
@@ -196,20 +198,31 @@ class JobHolder:
             annotations = {**self.identity.annotations, CREATED_AT: format_time(datetime.now(UTC))}
             self.jobs.create(manifest(self.identity.name, self.jobs.namespace, spec, labels, annotations))
 
-        try:
-            self.patiently(create)
-        except Conflict:  # our own request, repeated after a lost answer, or another try's: the job will tell
-            self.log.info("DurableJob %s exists already; looking at it", self.identity.name)
+        # It may exist by our own request, repeated after a lost answer, or by another try's: the job will tell.
+        self._unless_overtaken(create, "exists already")
 
     def _swap(self, raw: Mapping[str, Any], **changes: Any) -> None:
         """Write changes of the spec, unless somebody wrote since; then the next look decides anew."""
         try:
-            self.patiently(lambda: self.jobs.replace({**raw, "spec": {**raw["spec"], **changes}}))
-        except Conflict:
-            self.log.info("DurableJob %s was changed meanwhile; looking again", self.identity.name)
+            write = partial(self.jobs.replace, {**raw, "spec": {**raw["spec"], **changes}})
+            self._unless_overtaken(write, "was changed meanwhile")
         except Refused as error:
             if error.status != 404:
                 raise
+
+    def _unless_overtaken(self, write: Callable[[], object], what: str) -> None:
+        """Write; where somebody else was faster, pause for the next look.
+
+        :raises Conflict: somebody was, time and again
+        """
+        try:
+            self.patiently(write)
+            self._conflicts.reset()
+        except Conflict as error:
+            if self._conflicts.count >= _CONFLICTS:
+                raise
+            self.log.info("DurableJob %s %s; looking again (%s)", self.identity.name, what, error)
+            self.pause(self._conflicts.next())
 
     def _raise(self, raw: Mapping[str, Any], job: JobView, decision: Decision) -> None:
         """The next attempt, with today's work, in one write."""
@@ -267,9 +280,10 @@ class JobHolder:
 
     # Holding -------------------------------------------------------------------------------------
 
-    def again(self) -> JobView:
+    def again(self, seen: str = "") -> JobView:
         """The job this try holds.
 
+        :param seen: what is known of its end, for whom it is gone by now
         :raises CannotRun: it was deleted
         :raises Stale: another try holds it
         """
@@ -277,7 +291,7 @@ class JobHolder:
         if job is None:
             raise CannotRun(
                 f"DurableJob {self.jobs.namespace}/{self.identity.name} was deleted while the task waited for it. "
-                "Clear the task to run it anew"
+                f"{seen}Clear the task to run it anew"
             )
         if job.holder is None or job.holder.id != self.facts.id:
             holder = f"try {job.holder.try_number}" if job.holder else "nobody"
@@ -293,26 +307,49 @@ class JobHolder:
             self.tell(job)
         return job
 
-    def take_result(self, job: JobView) -> dict[str, Any]:
-        """Record and acknowledge the result of a succeeded attempt: its job need not be kept for longer any more.
+    def glance(self, result: Mapping[str, Any]) -> JobView | None:
+        """The job of whose success this is the result, if it can be read at once."""
+        try:
+            raw = self.jobs.get(self.identity.name)
+        except Exception as error:  # whatever it is, the success is known
+            self.log.warning("DurableJob %s has succeeded, and cannot be read now: %s", self.identity.name, error)
+            return None
+        job = view_of(raw) if raw else None
+        if job is None or not _gave(job, result):
+            self.log.info("DurableJob %s has succeeded, and is gone since", self.identity.name)
+            return None
+        return job
 
-        Neither can make a success of the job a failure of the task.
+    def take_result(self, result: dict[str, Any], acknowledge: bool = True) -> dict[str, Any]:
+        """Record the result of a succeeded attempt, and acknowledge it: its job need not be kept for longer any more.
+
+        Both once, without patience: the task has succeeded with its job, and only the job's time to live depends on
+        the acknowledgement. A time limit may strike here; then, too, it is for the operator to return the result.
         """
-        result = job.result()
         try:
             record = self._record or self.store.load()
             if record is not None:
                 self._record = replace(record, result=result)
                 self.store.save(self._record)
-            self._acknowledge()
-        except Exception as error:
+            if acknowledge:
+                self._acknowledge(result)
+        except Exception as error:  # whatever it is, it does not make a success of the job a failure of the task
             self.log.warning("The job has succeeded, but that could not be noted: %s", error)
         return result
 
-    def _acknowledge(self) -> None:
-        while True:
-            raw, job = self.look()
-            ours = job is not None and job.holder is not None and job.holder.id == self.facts.id
-            if raw is None or job is None or job.holder is None or not ours or job.holder.acknowledged >= job.attempt:
-                return
-            self._swap(raw, holder=raw["spec"]["holder"] | {"acknowledged": job.attempt})
+    def _acknowledge(self, result: Mapping[str, Any]) -> None:
+        """Write it into the job, as its holder: unless a later try is that by now."""
+        raw = self.jobs.get(self.identity.name)
+        job = view_of(raw) if raw else None
+        if raw is None or job is None or not _gave(job, result):
+            return
+        if job.holder is None or job.holder.acknowledged >= job.attempt:
+            return
+        if relate(self._record, job, self.facts) in (Relation.SAME, Relation.RETRY, Relation.UNKNOWN):
+            holder = self._as_holder(job) | {"acknowledged": job.attempt}
+            self.jobs.replace({**raw, "spec": {**raw["spec"], "holder": holder}})
+
+
+def _gave(job: JobView, result: Mapping[str, Any]) -> bool:
+    """Whether the result is of the job's current attempt, which has succeeded."""
+    return job.ended == "Succeeded" and (job.uid, job.attempt) == (result["uid"], result["attempt"])

@@ -46,7 +46,7 @@ class DurableJobHook(KubernetesHook):
         return {}
 
     def _field(self, name: str) -> Any:
-        return self._get_field(name)  # type: ignore[no-untyped-call]
+        return self._get_field(name)  # type: ignore[no-untyped-call]  # untyped in the provider
 
     @property
     def deployment_id(self) -> str:
@@ -128,7 +128,7 @@ class DurableJobHook(KubernetesHook):
             note = self._check_backend(jobs, backend_choice(backend)) if backend else "no default backend"
         except (ResourceError, WrongArguments, AirflowFailException) as error:
             return False, str(error)
-        except Exception as error:
+        except Exception as error:  # a broken kubeconfig, a file that is missing: Airflow shows the text
             return False, f"{type(error).__name__}: {error}"
         return (
             True,
@@ -178,7 +178,7 @@ class AsyncDurableJobHook(AsyncKubernetesHook):
         (AsyncKubernetesHook looks for a kubeconfig only, so that a worker would reach the API server
         and a triggerer with the same connection would not.)
         """
-        value = await super()._get_field(field_name)  # type: ignore[no-untyped-call]
+        value = await super()._get_field(field_name)  # type: ignore[no-untyped-call]  # untyped in the provider
         if field_name != "in_cluster" or value is not None or "KUBERNETES_SERVICE_HOST" not in os.environ:
             return value
         extras = await self.get_conn_extras()
@@ -189,7 +189,7 @@ class AsyncDurableJobHook(AsyncKubernetesHook):
         return str(await self._get_field("deployment_id") or "")
 
     async def _load_config(self) -> None:
-        await super()._load_config()  # type: ignore[no-untyped-call]
+        await super()._load_config()  # type: ignore[no-untyped-call]  # untyped in the provider
         extras = await self.get_conn_extras()
         if self.client_configuration and str(extras.get("disable_verify_ssl")).lower() == "true":
             self.client_configuration.verify_ssl = False

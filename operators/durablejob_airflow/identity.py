@@ -106,7 +106,10 @@ class Relation(Enum):
 
 
 class Verb(Enum):
-    """What to do next. After each of the first five, look again and decide again."""
+    """What to do next. After each of the first five, look again and decide again.
+
+    A job to be taken over that has ended needs no holder any more: its end is the try's.
+    """
 
     CREATE = "create the job"
     TAKE_OVER = "take the job over as it is"

@@ -89,7 +89,7 @@ class Patience:
         if self.kill.verdict.act is wishes.Act.RESCHEDULE:
             log.info("This process is to stop, the task is not: the job goes on, and the same try comes back to it")
             when = datetime.now(UTC) + timedelta(seconds=RESCHEDULE_SECONDS)
-            raise AirflowRescheduleException(when)  # type: ignore[no-untyped-call]
+            raise AirflowRescheduleException(when)  # type: ignore[no-untyped-call]  # untyped in Airflow
         raise AirflowFailException(f"The task was ended from outside ({self.kill.verdict.cause}); its job is cancelled")
 
     def settle(self, seconds: float) -> None:

@@ -88,7 +88,13 @@ class DurableJobSensor(BaseSensorOperator):
 
     def _found(self, event: Mapping[str, Any] | None = None) -> PokeReturnValue:
         """Judge the job, or what the trigger has seen of one that cannot be read any more."""
-        job = self._look()
+        try:
+            job = self._look()
+        except Exception as error:  # whatever it is, an end that the trigger has seen is one
+            if event is None:
+                raise
+            self.log.warning("The job cannot be read: %s", error)
+            job = None
         if job is not None:
             self.tracking_url = job.tracking_url if job.taken_up else None
             return self._judged(job.ended, job.result(), story.headline(job))
@@ -137,10 +143,16 @@ class DurableJobSensor(BaseSensorOperator):
         return self._look_or_defer(context, event)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """As in every sensor; but a broken trigger burns no retry: what is left of the time is poked in the worker."""
+        """As in every sensor; but a broken trigger burns no retry: what is left of the time is poked in the worker.
+
+        When the time is over, a last look decides, as in poking: a trigger tells of an end only seconds after it.
+        """
         kwargs = next_kwargs or {}
-        if next_method != TRIGGER_FAIL_REPR or kwargs.get("error") == TriggerFailureReason.TRIGGER_TIMEOUT:
+        if next_method != TRIGGER_FAIL_REPR:
             return super().resume_execution(next_method, next_kwargs, context)
+        if kwargs.get("error") == TriggerFailureReason.TRIGGER_TIMEOUT:
+            found = self._tolerated(self._found)
+            return found.xcom_value if found.is_done else super().resume_execution(next_method, next_kwargs, context)
         self.log.warning("The trigger failed; poking instead.\n%s", "\n".join(kwargs.get("traceback") or ()))
         self.timeout = self._rest(context).total_seconds()
         return super().execute(context)
@@ -160,7 +172,7 @@ class DurableJobSensor(BaseSensorOperator):
             if self.soft_fail or self.never_fail:
                 raise AirflowSkipException(f"Skipped, though it failed: {error}") from error
             raise
-        except Exception as error:
+        except Exception as error:  # as in BaseSensorOperator: whatever a look raises
             if self.silent_fail:
                 self.log.exception("The look failed; waiting on, for silent_fail is set")
                 return PokeReturnValue(is_done=False)

@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import importlib
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
@@ -18,7 +18,6 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from durablejob_airflow import DEFAULT_CONN_ID, story, wishes
 from durablejob_airflow.airflow_side import map_index_of
 from durablejob_airflow.links import ExternalJobLink
-from durablejob_airflow.resource import ResourceError
 from durablejob_airflow.view import JobView
 from durablejob_airflow.watch import GivenUp, Notice, watching
 
@@ -66,7 +65,7 @@ async def ask_airflow(question: str, dag_id: str, **asked: Any) -> Any:
     ask = partial(getattr(RuntimeTaskInstance, question), dag_id=dag_id, **asked)
     try:
         return await asyncio.get_running_loop().run_in_executor(_asking, ask)
-    except Exception as error:
+    except Exception as error:  # whatever it is, it is no answer, and tells nothing about the task
         log.warning("Airflow does not answer %s for DAG %s: %s", question, dag_id, error)
         return None
 
@@ -121,7 +120,7 @@ class WatchingTrigger(BaseTrigger):
     """Id of the task instance whose own job it is; None: it is somebody else's."""
 
     def __init__(self, *, durablejob_conn_id: str, namespace: str, name: str) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # untyped in Airflow
         self.durablejob_conn_id = durablejob_conn_id
         self.namespace = namespace
         self.name = name
@@ -145,7 +144,7 @@ class WatchingTrigger(BaseTrigger):
         await self._until_deferred()
         event: dict[str, Any] = {"namespace": self.namespace, "name": self.name, "state": state}
         event |= {"attempt": told.attempt if told else None, "result": told.result() if told else None}
-        yield TriggerEvent(event)  # type: ignore[no-untyped-call]
+        yield TriggerEvent(event)  # type: ignore[no-untyped-call]  # untyped in Airflow
 
     async def _end(self) -> tuple[JobView | None, str]:
         """The job as last seen and the state of the event, once there is nothing more to wait for."""
@@ -190,7 +189,7 @@ class WatchingTrigger(BaseTrigger):
                 run_id=ti.run_id,
                 map_index=map_index_of(ti),
             )
-        except Exception as error:
+        except Exception as error:  # whatever it is: the job is waited for without it
             self.log.warning("The link could not be stored: %s", error)
 
     async def _until_deferred(self) -> None:
@@ -263,6 +262,21 @@ class DurableJobTrigger(WatchingTrigger):
         task.add_done_callback(_handed_over.discard)
 
 
+def success_in(event: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The result of the succeeded attempt of which a trigger's event tells; None: it tells of none.
+
+    An event of an older triggerer has no result.
+    """
+    return event.get("result") if event and event.get("state") == "Succeeded" else None
+
+
+def failure_in(event: Mapping[str, Any] | None) -> str:
+    """The other end of which a trigger's event tells, as a sentence; empty: it tells of none."""
+    if event is None or event.get("state") not in ("Failed", "Cancelled", "Lost"):
+        return ""
+    return f"The trigger saw attempt {event.get('attempt')}: {event['state']}. "
+
+
 async def _cancel_if_wished(trigger: DurableJobTrigger, ti: Any) -> None:
     """Ask Airflow what became of the task, and write the cancel if that is a person's wish."""
     seen = await state_in_airflow(ti)
@@ -278,8 +292,9 @@ async def _cancel_if_wished(trigger: DurableJobTrigger, ti: Any) -> None:
     try:
         async with connected(trigger.durablejob_conn_id, trigger.namespace) as jobs:
             done = await jobs.cancel(trigger.name, trigger.holder_id, verdict.cause, CANCEL_SECONDS)
-    except ResourceError as error:
-        log.warning("DurableJob %s could not be asked to end (%s): %s", trigger.name, verdict.cause, error)
+    except Exception as error:  # whatever it is, it is told: nobody waits for this task
+        why = f"{type(error).__name__}: {error}"
+        log.warning("DurableJob %s could not be asked to end (%s): %s", trigger.name, verdict.cause, why)
     else:
         log.info("DurableJob %s: %s, cause %s", trigger.name, "asked to end" if done else "not ours", verdict.cause)
 

@@ -22,11 +22,11 @@ from durablejob_controller.queue import WorkQueue
 from durablejob_controller.reconcile import Reconciler
 from durablejob_controller.settings import Settings
 from durablejob_controller.sites import Sites
-from durablejob_controller.tokens import Tokens
+from durablejob_controller.tokens import Keys, Tokens
 from tests.controller.fake_kube import FakeKube, backend_object, job_object
 from tests.controller.scripted_backend import ScriptedBackend, ScriptedPlugin
 
-TOKENS = Tokens({"k1": b"0123456789abcdef0123456789abcdef"}, "k1")
+TOKENS = Tokens(Keys({"k1": b"0123456789abcdef0123456789abcdef"}, "k1"))
 FAST = Settings(
     poll_interval=0.02, request_timeout=1.0, probe_interval=0.05, own_namespace="system", gate_url="http://g"
 )

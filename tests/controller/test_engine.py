@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from durablejob_api.status import Current
+from durablejob_controller import engine as engines
 from durablejob_controller.backends.contract import Sighting
 from durablejob_controller.backends.fake import world
 from durablejob_controller.backends.registry import Registry
@@ -105,6 +106,20 @@ async def test_health_readiness_and_metrics_are_served() -> None:
         await until(its.engine._tasks[-1].done)
         answer = await its.get("/healthz")
         assert (answer.status_code, answer.text) == (500, "ended: ['elector']\n")
+
+
+@pytest.mark.parametrize("said", [b"", b"POST /v1/k1 HTTP/1.1\r\nHost:"])
+async def test_a_connection_that_does_not_bring_a_whole_request_is_ended(
+    monkeypatch: pytest.MonkeyPatch, said: bytes
+) -> None:
+    monkeypatch.setattr(engines, "IDLE_PATIENCE", 0.2)
+    async with running(cluster()) as its:
+        for runner in its.engine._runners:
+            reader, writer = await asyncio.open_connection("127.0.0.1", runner.addresses[0][1])
+            writer.write(said)
+            async with asyncio.timeout(5):
+                assert await reader.read() == b""
+            writer.close()
 
 
 async def test_it_waits_for_the_crds_and_serves_health_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,17 +15,21 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from durablejob_api.names import attempt_key
 from durablejob_controller import gate as gates
+from durablejob_controller import metrics
 from durablejob_controller.backend_report import CONFIRM
 from durablejob_controller.backends.contract import Phase, Run
 from durablejob_controller.errors import BackendUnavailable, Conflict, Forbidden, KubernetesUnavailable, NotServed
 from durablejob_controller.gate import VERDICT, Gate
 from durablejob_controller.kube import BACKENDS, JOBS, Object
+from durablejob_controller.tokens import Keys, Tokens
 from tests.controller.stage import TOKENS, Stage, staged
 
 UID = "uid-1"
 KEY = attempt_key(UID, 1)
 CALL = {"nonce": "nonce-one", "driver": "driver-1"}
 OTHER = {"nonce": "nonce-two", "driver": "driver-2"}
+KEPT = hashlib.sha256(b"nonce-one").hexdigest()
+"""What is recorded of CALL's nonce."""
 
 
 def claimed(state: str = "Open", **more: Any) -> Object:
@@ -57,7 +63,7 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(status: Object | None = None) -> AsyncIterator[Scene]:
+async def scene(status: Object | None = None, tokens: Tokens = TOKENS) -> AsyncIterator[Scene]:
     async with staged() as stage:
         backend = await stage.use_scripted()
         backend.runs = {KEY: (Run("driver-1", Phase.RUNNING, claim=1), Run("driver-2", Phase.RUNNING, claim=1))}
@@ -65,7 +71,7 @@ async def scene(status: Object | None = None) -> AsyncIterator[Scene]:
         raw = stage.kube.add(JOBS, raw | {"kind": "DurableJob", "status": status or claimed()})
         ref = {"kind": "JobBackend", "name": "fake", "type": "Plugin"}
         stage.kube.change(JOBS, "data", "load", spec={"backendRef": ref, "plugin": {}})
-        gate = Gate(stage.kube, TOKENS, stage.registry, stage.sites, stage.jobs, stage.queue, stage.events)
+        gate = Gate(stage.kube, tokens, stage.registry, stage.sites, stage.jobs, stage.queue, stage.events)
         async with TestClient(TestServer(gate.application())) as client:
             yield Scene(stage, client)
 
@@ -80,7 +86,7 @@ def verdict(answer: ClientResponse) -> tuple[int, str | None]:
 async def test_the_first_driver_is_granted_and_recorded_as_the_winner() -> None:
     async with scene() as its:
         assert verdict(await its.post("start")) == (200, "granted")
-        assert (its.claim["state"], its.claim["nonce"], its.claim["driver"]) == ("Started", "nonce-one", "driver-1")
+        assert (its.claim["state"], its.claim["nonce"], its.claim["driver"]) == ("Started", KEPT, "driver-1")
         assert (its.stage.state(), its.stage.status()["externalID"]) == ("Running", "driver-1")
 
 
@@ -123,6 +129,32 @@ async def test_a_job_that_is_cancelled_or_deleted_starts_nothing() -> None:
     async with scene() as its:
         its.kube.remove(JOBS, "data", "load")
         assert verdict(await its.post("start")) == (409, "denied")
+
+
+@pytest.mark.parametrize(
+    "wish", [{}, {"cancel": {"attempt": 1, "cause": "Cleared"}}, {"cancel": {"attempt": 1, "cause": "Unheard"}}]
+)
+async def test_by_a_spec_that_this_version_cannot_read_nobody_is_given_leave_nor_denied_it(wish: Object) -> None:
+    async with scene() as its:
+        its.kube.change(JOBS, "data", "load", spec={"newer": True, **wish})
+        assert verdict(await its.post("start")) == (503, None)
+        assert its.claim["state"] == "Open"
+
+
+async def test_who_has_begun_reports_its_end_whatever_was_written_since() -> None:
+    async with scene() as its:
+        await its.post("start")
+        its.kube.change(JOBS, "data", "load", spec={"newer": True})
+        assert verdict(await its.post("start")) == (200, "granted")
+        assert verdict(await its.post("start", OTHER)) == (409, "denied")
+        assert verdict(await its.post("ended", {**CALL, "how": "returned"})) == (200, "noted")
+        assert its.claim["how"] == "returned"
+
+
+async def test_no_end_is_said_to_be_noted_in_a_status_that_cannot_be_read() -> None:
+    async with scene(claimed("Elsewhere", nonce=KEPT, driver="driver-1")) as its:
+        assert verdict(await its.post("ended", {**CALL, "how": "returned"})) == (503, None)
+        assert verdict(await its.post("start")) == (503, None)
 
 
 async def test_a_job_of_the_same_name_is_another_job() -> None:
@@ -218,6 +250,18 @@ async def test_a_url_that_was_not_made_here_is_refused_before_anything_is_read(v
         assert its.reads() == reads
 
 
+async def test_a_url_that_another_replica_has_made_with_a_newer_key_is_known() -> None:
+    both = Keys({"k1": b"o" * 32, "k2": b"n" * 32}, "k2")
+
+    async def read() -> Keys:
+        return both
+
+    async with scene(tokens=Tokens(Keys({"k1": b"o" * 32}, "k1"), read)) as its:
+        path = "/" + Tokens(both).path("data", "load", UID, 1, 1)
+        assert (await its.client.get(f"{path}/claim.jar")).status == 200
+        assert verdict(await its.post("start", path=path)) == (200, "granted")
+
+
 @pytest.mark.parametrize(
     "body",
     [b"", b"{", b"[]", b"null", b'"nonce"', b"\xff\xfe", b"[" * 3000, {}, {"nonce": "short", "driver": "d"},
@@ -262,7 +306,7 @@ async def test_a_claims_jar_is_served_to_who_has_its_url() -> None:
 
 
 async def test_the_winners_own_report_is_noted() -> None:
-    async with scene(claimed("Started", nonce="nonce-one", driver="driver-1")) as its:
+    async with scene(claimed("Started", nonce=KEPT, driver="driver-1")) as its:
         answer = await its.post("ended", {**CALL, "how": "threw", "message": "java.lang.Error: boom"})
         assert verdict(answer) == (200, "noted")
         assert (its.claim["state"], its.claim["how"], its.claim["message"]) == (
@@ -274,14 +318,26 @@ async def test_the_winners_own_report_is_noted() -> None:
 
 @pytest.mark.parametrize("body", [OTHER, {**CALL, "nonce": "nonce-xxx"}])
 async def test_nobody_else_can_report_the_end(body: Object) -> None:
-    async with scene(claimed("Started", nonce="nonce-one", driver="driver-1")) as its:
+    async with scene(claimed("Started", nonce=KEPT, driver="driver-1")) as its:
         assert verdict(await its.post("ended", {**body, "how": "returned"})) == (200, "noted")
         assert its.claim["state"] == "Started"
         assert its.stage.status_writes() == []
 
 
+async def test_who_can_read_the_resource_and_the_claims_url_cannot_report_the_end() -> None:
+    async with scene() as its:
+        await its.post("start")
+        assert "nonce-one" not in json.dumps(its.stage.raw())
+        forged = {**CALL, "nonce": its.claim["nonce"], "how": "returned"}
+        assert verdict(await its.post("ended", forged)) == (200, "noted")
+        assert verdict(await its.post("start", forged)) == (409, "denied")
+        assert its.claim["state"] == "Started"
+        await its.post("ended", {**CALL, "how": "threw"})
+        assert (its.claim["state"], its.claim["how"]) == ("Ended", "threw")
+
+
 async def test_an_end_is_reported_again_until_it_is_recorded() -> None:
-    async with scene(claimed("Started", nonce="nonce-one", driver="driver-1")) as its:
+    async with scene(claimed("Started", nonce=KEPT, driver="driver-1")) as its:
         its.kube.fail("get", JOBS, KubernetesUnavailable("away"))
         assert verdict(await its.post("ended")) == (503, None)
         its.kube.fail("replace", JOBS, Conflict("changed"))
@@ -321,12 +377,18 @@ async def test_who_reports_an_end_under_an_open_claim_has_won_it_by_a_record_tha
         answer = await its.post("ended", {**CALL, "how": "threw", "message": "java.lang.Error: boom"})
         assert verdict(answer) == (200, "noted")
         assert its.claim == {
-            "number": 1, "state": "Ended", "nonce": "nonce-one", "driver": "driver-1", "how": "threw",
+            "number": 1, "state": "Ended", "nonce": KEPT, "driver": "driver-1", "how": "threw",
             "message": "java.lang.Error: boom", "unstarted": 0,
         }  # fmt: skip
 
 
+def later(verb: str) -> float:
+    return metrics.REGISTRY.get_sample_value("durablejob_gate_answers_total", {"verb": verb, "answer": "later"}) or 0.0
+
+
 async def test_but_only_a_driver_that_is_listed_under_the_claim() -> None:
     async with scene() as its:
+        start, end = later("start"), later("ended")
         assert verdict(await its.post("ended", {"nonce": "nonce-one", "driver": "driver-9"})) == (503, None)
         assert its.claim["state"] == "Open"
+        assert (later("start"), later("ended")) == (start, end + 1)

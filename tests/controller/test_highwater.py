@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -75,16 +76,36 @@ def test_an_older_version_of_one_object_tells_it_too() -> None:
 
 def test_the_mark_outlives_the_process_in_a_file(tmp_path: Path) -> None:
     path = tmp_path / "high-water"
-    at(9)[0].save(path, "cluster-1")
+    at(9)[0].save(path, "cluster-1", 9)
     water, told = at(0)
     water.load(path, "cluster-1")
     answers(water, "8")
     assert told == [(9, 8)]
 
 
+def test_what_the_file_says_already_is_not_written_again(tmp_path: Path) -> None:
+    path = tmp_path / "high-water"
+    water, _ = at(9)
+    water.save(path, "c", 9)
+    before = path.stat()
+    water.save(path, "c", 9)
+    assert path.stat() == before
+    water.save(path, "c", 10)
+    assert json.loads(path.read_text())["resourceVersion"] == 10
+
+
+def test_a_file_that_could_not_be_written_is_written_later(tmp_path: Path) -> None:
+    path = tmp_path / "later" / "high-water"
+    water, _ = at(9)
+    water.save(path, "c", 9)
+    path.parent.mkdir()
+    water.save(path, "c", 9)
+    assert json.loads(path.read_text())["resourceVersion"] == 9
+
+
 def test_a_leap_since_the_file_was_written_is_none(tmp_path: Path) -> None:
     path = tmp_path / "high-water"
-    at(9)[0].save(path, "cluster-1")
+    at(9)[0].save(path, "cluster-1", 9)
     water, told = at(0)
     water.load(path, "cluster-1")
     answers(water, LEAP * 2, LEAP * 2 + 1)
@@ -95,7 +116,7 @@ def test_a_leap_since_the_file_was_written_is_none(tmp_path: Path) -> None:
 
 def test_another_clusters_file_says_nothing(tmp_path: Path) -> None:
     path = tmp_path / "high-water"
-    at(9)[0].save(path, "cluster-1")
+    at(9)[0].save(path, "cluster-1", 9)
     water, _ = at(0)
     water.load(path, "cluster-2")
     assert water.mark == 0

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from durablejob_api.names import attempt_key
+from durablejob_api.spec import DeletionPolicy
 from durablejob_controller.backends.contract import Offer, Phase, Rejected, Run, Sighting, Verdict
 from durablejob_controller.jobs import CONFIRMED_FOR, JobEntry, Jobs, address_of, parse
 from durablejob_controller.kube import Object
@@ -72,9 +73,54 @@ def test_a_spec_that_cannot_be_read_says_what_is_wrong() -> None:
     raw["spec"]["activeDeadlineSeconds"] = -1
     entry = put(Jobs(), raw)
     assert entry.invalid is not None
-    assert "activeDeadlineSeconds" in entry.invalid
+    assert entry.invalid.final
+    assert entry.invalid.why.reason == "InvalidSpec"
+    assert "activeDeadlineSeconds" in entry.invalid.why.message
     assert entry.job.metadata.uid == UID
     assert entry.job.current is not None
+
+
+def test_a_spec_of_a_newer_version_is_read_without_what_is_new() -> None:
+    holder = {"incarnation": "i", "id": "ti-1", "acknowledged": 1, "newer": True}
+    wishes = {"deletionPolicy": "Orphan", "ttlSecondsAfterFinished": 60, "cancel": {"attempt": 1, "newer": [1]}}
+    job, invalid = parse(version(1, newer={"a": 1}, holder=holder, **wishes))
+    assert invalid is not None
+    assert not invalid.final  # its author is not to blame
+    assert invalid.why.reason == "ControllerTooOld"
+    assert "holder.newer" in invalid.why.message
+    spec = job.spec
+    assert spec.cancel is not None
+    assert spec.holder is not None
+    assert (spec.cancel.attempt, spec.holder.acknowledged) == (1, 1)
+    assert (spec.deletion_policy, spec.ttl_seconds_after_finished) == (DeletionPolicy.ORPHAN, 60)
+    assert address_of(job) == FAKE
+
+
+def test_a_newer_versions_kind_of_work_is_no_verdict_either() -> None:
+    raw = version(1, newer={"a": 1}, deletionPolicy="Orphan")
+    del raw["spec"]["plugin"]
+    job, invalid = parse(raw)
+    assert invalid is not None
+    assert not invalid.final
+    assert job.spec.deletion_policy is DeletionPolicy.ORPHAN
+
+
+def test_how_a_job_may_end_is_read_of_a_spec_that_cannot_be_read_as_a_whole() -> None:
+    wishes: Any = {"cancel": {"attempt": 1}, "deletionPolicy": "Orphan", "ttlSecondsAfterFinished": 60}
+    job, invalid = parse(version(1, activeDeadlineSeconds=-1, **wishes))
+    assert invalid is not None
+    assert invalid.final
+    assert job.spec.cancel is not None
+    assert (job.spec.deletion_policy, job.spec.ttl_seconds_after_finished) == (DeletionPolicy.ORPHAN, 60)
+    job, _ = parse(version(1, holder={"id": 7}, **wishes))  # has its holder taken the result? Nobody knows
+    assert (job.spec.deletion_policy, job.spec.ttl_seconds_after_finished) == (DeletionPolicy.ORPHAN, 604_800)
+
+
+def test_what_has_begun_is_followed_whatever_was_written_since() -> None:
+    begun = status()
+    begun["current"]["startedAt"] = "2026-01-01T00:00:00Z"
+    assert parse(version(1, status=begun, newer=True))[1] is None
+    assert parse(version(1, status=status(), newer=True))[1] is not None
 
 
 @pytest.mark.parametrize(

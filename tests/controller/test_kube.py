@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import Callable
 
 import httpx
 import pytest
 from kubernetes import client as kubernetes_client
+from kubernetes.config import ConfigException
 
+from durablejob_controller import kube as kubes
 from durablejob_controller import metrics
 from durablejob_controller.errors import (
     AlreadyExists,
@@ -22,7 +25,16 @@ from durablejob_controller.errors import (
     NotServed,
     Refused,
 )
-from durablejob_controller.kube import BACKENDS, CLUSTER_BACKENDS, JOBS, LEASES, Kube, is_newer, load_configuration
+from durablejob_controller.kube import (
+    BACKENDS,
+    CLUSTER_BACKENDS,
+    JOBS,
+    LEASES,
+    Bearer,
+    Kube,
+    is_newer,
+    load_configuration,
+)
 from tests.backends.faulty_server import faulty
 
 Answering = Callable[[httpx.Request], httpx.Response]
@@ -211,6 +223,62 @@ def test_versions_are_compared_as_numbers(new: str, old: str, newer: bool) -> No
 def test_credentials_that_cannot_be_read_are_an_error_of_ours(tmp_path: object) -> None:
     with pytest.raises(KubernetesError, match="no usable Kubernetes credentials"):
         load_configuration(f"{tmp_path}/nothing", None)
+
+
+def refreshing(hook: Callable[[object], None]) -> kubernetes_client.Configuration:
+    """What a pod and a kubeconfig with a token make: the package calls this before it gives the token."""
+    configuration = kubernetes_client.Configuration()
+    configuration.host = "http://127.0.0.1:9"
+    configuration.api_key = {"BearerToken": "hush"}
+    configuration.refresh_api_key_hook = hook
+    return configuration
+
+
+@pytest.mark.parametrize("error", [OSError(24, "Too many open files"), ConfigException("empty"), KeyError("token")])
+async def test_credentials_that_cannot_be_read_any_more_are_no_answer_until_they_can(error: Exception) -> None:
+    faults = [error]
+
+    def reading(_: object) -> None:
+        if faults:
+            raise faults.pop()
+
+    kube = client(lambda _: httpx.Response(200, json={"metadata": META}))
+    kube._bearer = Bearer(refreshing(reading))
+    with pytest.raises(KubernetesUnavailable, match=f"credentials: {type(error).__name__}"):
+        await kube.get(JOBS, "data", "load")
+    assert await kube.get(JOBS, "data", "load") == {"metadata": META}
+    await kube.aclose()
+
+
+async def test_a_plugin_that_hangs_stops_neither_the_event_loop_nor_any_call_for_ever() -> None:
+    hanging, asked = threading.Event(), []
+
+    def plugin(_: object) -> None:
+        asked.append(1)
+        hanging.wait(5)
+
+    kube = Kube(refreshing(plugin), timeout=0.2)
+    others = kube.apart()
+    began = time.monotonic()
+    calls = [asyncio.create_task(each.get(JOBS, "data", "load")) for each in (kube, kube, others)]
+    await asyncio.sleep(0.05)
+    assert time.monotonic() - began < 0.15
+    found = await asyncio.gather(*calls, return_exceptions=True)
+    hanging.set()
+    assert [type(each) for each in found] == [KubernetesUnavailable] * 3
+    assert time.monotonic() - began < 2
+    assert len(asked) == 1
+    await kube.aclose()
+    await others.aclose()
+
+
+async def test_a_token_is_asked_for_again_as_it_expires(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens = iter(["one", "two"])
+    configuration = refreshing(lambda its: vars(its)["api_key"].update(BearerToken=next(tokens)))
+    bearer = Bearer(configuration)
+    assert [await bearer.header(), await bearer.header()] == ["one", "one"]
+    monkeypatch.setattr(kubes, "ASKED_FOR", 0.0)
+    assert await bearer.header() == "two"
 
 
 async def test_a_client_apart_has_connections_of_its_own() -> None:

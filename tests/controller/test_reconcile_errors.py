@@ -515,6 +515,30 @@ async def test_a_spec_that_cannot_be_read_is_a_verdict_with_the_field() -> None:
         assert "activeDeadlineSeconds" in stage.status()["current"]["message"]
 
 
+async def test_a_field_that_only_a_newer_version_knows_ends_no_job_and_begins_none() -> None:
+    async with staged() as stage:
+        await stage.backend()
+        uid = stage.job(newer=True, plugin={"parameters": {"seconds": "0"}})
+        await stage.work(lambda: stage.reason() == "ControllerTooOld")
+        assert stage.state() == "Pending"
+        assert "newer" in stage.message()
+        raw = stage.raw()
+        stage.kube.objects[(JOBS.plural, "data", "load")] = {**raw, "spec": {**raw["spec"]}}
+        del stage.kube.objects[(JOBS.plural, "data", "load")]["spec"]["newer"]  # as to the controller that knows it
+        stage.kube.change(JOBS, "data", "load", spec={})
+        await stage.work(lambda: stage.state() == "Succeeded")
+        assert stage.entry(uid).invalid is None
+
+
+async def test_what_runs_is_ended_as_wished_also_when_a_newer_version_has_written_the_wish() -> None:
+    async with staged() as stage:
+        await stage.backend()
+        stage.job(plugin={"parameters": {"seconds": "600"}})
+        await stage.work(lambda: stage.state() == "Running")
+        stage.kube.change(JOBS, "data", "load", spec={"cancel": {"attempt": 1, "cause": "Cleared", "newer": 1}})
+        await stage.work(lambda: stage.state() == "Cancelled")
+
+
 async def test_a_reconciliation_of_nothing_is_nothing() -> None:
     async with staged() as stage:
         await stage.reconciler.reconcile("nobody")

@@ -13,7 +13,7 @@ from durablejob_controller.kube import JOBS
 from durablejob_controller.sweep import Sweeper
 from tests.controller.fake_kube import job_object
 from tests.controller.scripted_backend import ScriptedBackend, ScriptedPlugin
-from tests.controller.stage import FAST, Stage
+from tests.controller.stage import FAST, Stage, staged
 
 GONE = Leftover("uid-1", "Job/dj-1", "data", "load", "gone", runs=False)
 
@@ -26,9 +26,14 @@ async def swept(stage: Stage, *left: Leftover, namespaces: tuple[str, ...] = ())
     return [said for said in scripted.done if said.startswith("discard")]
 
 
+def told(backend: str = "fake") -> float | None:
+    """What the alert sees."""
+    labels = {"kind": "JobBackend", "namespace": "data", "backend": backend}
+    return metrics.REGISTRY.get_sample_value("durablejob_strays", labels)
+
+
 def strays() -> float:
-    labels = {"kind": "JobBackend", "namespace": "data", "backend": "fake"}
-    return metrics.REGISTRY.get_sample_value("durablejob_strays", labels) or 0.0
+    return told() or 0.0
 
 
 async def test_what_has_ended_for_a_job_that_is_no_more_is_let_go() -> None:
@@ -47,6 +52,45 @@ async def test_an_alarm_ends_when_nothing_is_left() -> None:
     await swept(stage, replace(GONE, runs=True))
     await swept(stage)
     assert strays() == 0
+
+
+async def test_an_alarm_ends_for_a_backend_that_is_gone() -> None:
+    async with staged() as stage:
+        stage.scripted.left = (replace(GONE, runs=True),)
+        raw = await stage.backend(plugin={"name": "scripted"})
+        sweeper = Sweeper(stage.kube, stage.jobs, stage.sites, FAST)
+        await sweeper.sweep()
+        assert told() == 1
+        await stage.sites.remove(raw["metadata"]["uid"])
+        await sweeper.sweep()
+        assert told() is None
+
+
+async def test_who_leads_no_more_has_no_alarm() -> None:
+    async with staged() as stage:
+        stage.scripted.left = (replace(GONE, runs=True),)
+        await stage.use_scripted()
+        sweeper = Sweeper(stage.kube, stage.jobs, stage.sites, FAST)
+        await sweeper.sweep()
+        assert told() == 1
+        stage.sites.lead(False)
+        assert told() is None
+        await sweeper.sweep()  # it had begun before
+        assert told() is None
+
+
+async def test_no_answer_does_not_end_an_alarm() -> None:
+    async with staged() as stage:
+        stage.scripted.left = (replace(GONE, runs=True),)
+        await stage.use_scripted()
+        sweeper = Sweeper(stage.kube, stage.jobs, stage.sites, FAST)
+        await sweeper.sweep()
+        stage.scripted.fault = BackendUnavailable("away")
+        await sweeper.sweep()
+        assert told() == 1
+        stage.scripted.fault, stage.scripted.left = None, ()
+        await sweeper.sweep()
+        assert told() == 0
 
 
 async def test_another_job_of_the_same_name_does_not_own_it() -> None:

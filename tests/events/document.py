@@ -11,10 +11,10 @@ SIDES = ("ours", "spark", "peer")
 HEAD = """\
 # What happens to a task and its job on Airflow
 
-Written by `make events` (`PEER=1`: the second table, too) from what it has seen; do not edit. Each row was played on a
-real Airflow (scheduler, triggerer, API server, LocalExecutor, real processes and signals), with heartbeats shortened,
-and with an observer that looks every 8 seconds instead of every minute (an index that is removed is kept for 5 looks
-instead of 10). One task is deferred all the time: the observer lives beside a trigger.
+Written by `make events` from what it has seen; do not edit (`PEER=1` adds a second table, if it was played). Each row
+was played on a real Airflow (scheduler, triggerer, API server, LocalExecutor, real processes and signals), with
+heartbeats shortened, and with an observer that looks every 8 seconds instead of every minute (an index that is removed
+is kept for 5 looks instead of 10). One task is deferred all the time: the observer lives beside a trigger.
 
 The judge is the ledger of the system that runs the programs, never Airflow's word: the column *programs* says what
 became of each program that was started, in order. One entry means that it was started once. *deferred* is

@@ -1,4 +1,4 @@
-"""How long the API server's answers are waited for, and which of them are believed."""
+"""How long the API server's answers are waited for, which of them are believed, and what an end needs no more."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
+from durablejob_airflow.airflow_side import MemoryStore
 from durablejob_airflow.holder import JobHolder
-from durablejob_airflow.resource import Absent, Refused, ResourceError, Unavailable
+from durablejob_airflow.identity import Record, TaskIdentity, TryFacts
+from durablejob_airflow.resource import Absent, Conflict, Refused, ResourceError, Unavailable
+from tests.operators.memory import MemoryJobs, holder
 
 AWAY, FORBIDDEN = Unavailable("away"), Refused(403, "forbidden")
 
@@ -65,3 +68,53 @@ def test_a_try_that_holds_its_job_waits_for_its_rights_as_for_an_api_server_that
     assert 20 < max(pauses) <= 30
     with pytest.raises(Refused):
         patiently(Refused(422, "wrong"), holding=True)
+
+
+TASK = TaskIdentity("tests", "dag", "run", "task")
+RETRY = TryFacts("ti-2", try_number=2, max_tries=1)
+
+
+def a_try(jobs: Any, pauses: list[float], facts: TryFacts = RETRY) -> Any:
+    """A try of a task of whose job the record is there."""
+    work: dict[str, Any] = {"plugin": {}}
+    store = MemoryStore()
+    store.record = Record("nonce", uid=f"uid-{TASK.name}", max_tries=1)
+    return JobHolder(jobs, TASK, facts, store, Log(), lambda: work, lambda: work, pauses.append)
+
+
+@pytest.mark.parametrize("verb", ["create", "replace"])
+def test_an_answer_that_somebody_else_has_written_is_believed_only_so_often(verb):
+    jobs, pauses = MemoryJobs(), list[float]()
+    if verb == "replace":
+        jobs.put(TASK.name, holder=holder("ti-1"))
+
+    def before(asked: str) -> None:
+        assert len(jobs.requests) < 100
+        if asked == verb:
+            raise Conflict("a proxy says so")
+
+    jobs.before = before
+    holding = a_try(jobs, pauses)
+    if verb == "create":
+        holding.store.record = None
+    with pytest.raises(Conflict):
+        holding.enter()
+    assert pauses == sorted(pauses)
+    assert 30 < sum(pauses) < 90
+
+
+def test_a_job_that_was_changed_meanwhile_is_taken_over_after_another_look():
+    jobs, pauses = MemoryJobs(), list[float]()
+    jobs.put(TASK.name, holder=holder("ti-1"))
+    changes = 2
+
+    def before(verb: str) -> None:
+        nonlocal changes
+        if verb == "replace" and changes:
+            changes -= 1
+            jobs.put(TASK.name, holder=holder("ti-1"))
+
+    jobs.before = before
+    assert a_try(jobs, pauses).enter().holder.id == "ti-2"
+    assert len(pauses) == 2
+    assert max(pauses) <= 1

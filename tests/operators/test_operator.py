@@ -11,7 +11,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk._shared.observability.metrics import stats
 from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, TriggerFailureReason
 from airflow.sdk.exceptions import (
     AirflowException,
@@ -414,20 +413,3 @@ def test_airflow_tasks_test_uses_a_name_of_its_own_and_leaves_nothing_running(ta
     controller.await_job(lambda job: job["status"]["state"] == "Cancelled", run_id=task.run_id)
     assert dict(task.store) == {}
     monkeypatch.undo()
-
-
-def test_airflows_metrics_count_how_a_try_came_to_its_job(task, controller, monkeypatch):
-    counted: list[tuple[str, dict[str, str]]] = []
-
-    class Backend:
-        def incr(self, name: str, *, tags: dict[str, str]) -> None:
-            counted.append((name, tags))
-
-    monkeypatch.setattr(stats, "_backend", Backend())
-    with pytest.raises(AirflowException):
-        task.operator({"outcome": "fail"}).execute(task.context())
-    task.operator({}).execute(task.retry())
-    task.operator({}).execute(task.context("ti-3", 3))
-    tags = {"dag_id": "dag", "task_id": "task"}
-    names = ("durablejob.created", "durablejob.next_attempt", "durablejob.reattached")
-    assert counted == [(name, tags) for name in names]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -182,6 +183,52 @@ def test_an_end_that_the_trigger_has_seen_counts_where_the_job_is_gone(conn_id, 
         sensor(conn_id, "short-lived", deferrable=True).execute(context())
 
 
+def without_kubernetes(error: Exception | None, state: str = "Running", **arguments: Any) -> DurableJobSensor:
+    """A sensor whose look at the job is answered like this."""
+    raw = {"metadata": {"name": "job"}, "status": {"state": state, "current": {"number": 1, "outcome": state}}}
+
+    def get(name: str) -> Any:
+        if error is not None:
+            raise error
+        return raw
+
+    waiting = sensor("unused", "job", **arguments)
+    waiting.hook = SimpleNamespace(
+        namespace="ns", resource_url=lambda *_: "", jobs=lambda namespace: SimpleNamespace(get=get)
+    )
+    return waiting
+
+
+@pytest.mark.parametrize("error", [Refused(403, "forbidden"), Unavailable("away"), OSError("no kubeconfig")])
+def test_an_end_that_the_trigger_has_seen_counts_where_the_job_may_not_be_read(monkeypatch, error):
+    monkeypatch.setattr(holder, "_DISBELIEF", {})
+    waiting, result = without_kubernetes(error, deferrable=True), {"name": "job"}
+    event = {"namespace": "ns", "name": "job", "attempt": 1, "state": "Succeeded", "result": result}
+    assert waiting.execute_complete(context(), event) == result
+    with pytest.raises(AirflowException, match="attempt 1: Failed, as the trigger saw it"):
+        waiting.execute_complete(context(), event | {"state": "Failed"})
+
+
+@pytest.mark.parametrize(
+    ("state", "setting", "outcome"),
+    [
+        ("Succeeded", {}, None),
+        ("Failed", {}, AirflowException),
+        ("Failed", {"soft_fail": True}, AirflowSkipException),
+        ("Failed", {"silent_fail": True}, AirflowSensorTimeout),
+        ("Running", {}, AirflowSensorTimeout),
+        ("Running", {"soft_fail": True}, AirflowSkipException),
+    ],
+)
+def test_a_deferral_whose_time_is_over_ends_with_a_last_look_as_poking_does(state, setting, outcome):
+    """The trigger tells of an end some seconds after it has seen it (``SETTLE_SECONDS``)."""
+    waiting = without_kubernetes(None, state, deferrable=True, **setting)
+    over = {"error": TriggerFailureReason.TRIGGER_TIMEOUT, "traceback": []}
+    with pytest.raises(outcome) if outcome else nullcontext() as found:
+        assert waiting.resume_execution(TRIGGER_FAIL_REPR, over, context())["name"] == "job"
+    assert found is None or type(found.value) is outcome
+
+
 def test_a_next_attempt_counts_more_than_what_the_trigger_has_seen(make, conn_id):
     name = make(hold="yes")
     with pytest.raises(TaskDeferred):
@@ -227,10 +274,10 @@ def test_a_trigger_that_fails_is_followed_by_poking_for_what_is_left_of_the_time
     ten_seconds_ago = context(datetime.now(UTC) - timedelta(seconds=10))
     assert waiting.resume_execution(TRIGGER_FAIL_REPR, failed, ten_seconds_ago)["attempt"] == 1
     assert waiting.timeout <= 20
+    never = sensor(conn_id, "never", deferrable=True, timeout=10)
     late = {"error": TriggerFailureReason.TRIGGER_TIMEOUT, "traceback": []}
     with pytest.raises(AirflowSensorTimeout):
-        waiting.resume_execution(TRIGGER_FAIL_REPR, late, context())
-    never = sensor(conn_id, "never", deferrable=True, timeout=10)
+        never.resume_execution(TRIGGER_FAIL_REPR, late, context())
     with pytest.raises(AirflowSensorTimeout):
         never.resume_execution(TRIGGER_FAIL_REPR, failed, ten_seconds_ago)
 

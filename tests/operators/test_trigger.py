@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.sdk.execution_time import comms, task_runner
 from airflow.sdk.module_loading import import_string
 from asgiref.sync import sync_to_async
@@ -309,3 +310,23 @@ async def test_a_cancel_of_a_try_that_no_longer_holds_the_job_is_not_written(tri
     await trigger.on_kill()
     await asyncio.wait_for(asyncio.gather(*triggers._handed_over), 20)
     assert "cancel" not in controller.job(trigger.name)["spec"]
+
+
+async def test_a_kill_that_finds_no_connection_is_told(monkeypatch, caplog):
+    """Nobody else would say that the job goes on: the trigger and its task are gone."""
+
+    async def state(_: Any) -> wishes.SeenState:
+        return wishes.SeenState(state="failed")
+
+    @asynccontextmanager
+    async def connected(*_: str) -> AsyncIterator[Any]:
+        raise AirflowNotFoundException("The conn_id `gone` isn't defined")
+        yield
+
+    monkeypatch.setattr(triggers, "state_in_airflow", state)
+    monkeypatch.setattr(triggers, "connected", connected)
+    trigger = DurableJobTrigger(namespace="ns", name="job", uid="u1", attempt=1, holder_id="ti-1")
+    trigger.task_instance = TI
+    await trigger.on_kill()
+    assert await asyncio.wait_for(asyncio.gather(*triggers._handed_over), 5) == [None]
+    assert "job could not be asked to end (MarkedFailed): AirflowNotFoundException: The conn_id `gone`" in caplog.text

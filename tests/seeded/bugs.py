@@ -14,6 +14,7 @@ _RECONCILE = ("tests/controller/test_reconcile.py", "tests/controller/test_recon
 _JOBS = ("tests/controller/test_jobs.py",)
 _MASTER = ("tests/backends/spark_standalone/test_backend.py", "tests/backends/spark_standalone/test_listing.py")
 _IDENTITY = ("tests/operators/test_identity.py",)
+_SUCCESS = ("tests/operators/test_success.py",)
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,7 @@ BUGS = (
     Bug(
         "a restore is not noticed by the write before the submission", _C + "gate.py",
         "                if self._is_held(job):  # the write's own answer has told it\n"
-        "                    return _later(HELD)\n",
+        "                    return _later(\"start\", HELD)\n",
         "",
         _GATE,
     ),
@@ -263,8 +264,33 @@ BUGS = (
     ),
     Bug(
         "the gate does not check who made a claim's URL", _C + "gate.py",
-        "if not self._tokens.check(part[\"kid\"], claim, part[\"mac\"]):",
+        "if not await self._tokens.knows(part[\"kid\"]) or "
+        "not self._tokens.check(part[\"kid\"], claim, part[\"mac\"]):",
         "if False:",
+        _GATE,
+    ),
+    Bug(
+        "claim URLs are made with a key that other replicas do not know yet", _C + "tokens.py",
+        "        return current if settled or self._using not in self._keys.by_id else self._using\n",
+        "        return current\n",
+        ("tests/controller/test_tokens.py",),
+    ),
+    Bug(
+        "the gate judges a job by what an older version can read of it", _C + "gate.py",
+        "                return _later(\"start\", unread.why.message)\n",
+        "                pass\n",
+        _GATE,
+    ),
+    Bug(
+        "an older version ends what a newer one has written", _C + "jobs.py",
+        "final=not newer)",
+        "final=True)",
+        _JOBS,
+    ),
+    Bug(
+        "the winner's nonce is recorded as it is", _C + "gate.py",
+        "    return hashlib.sha256(nonce.encode()).hexdigest()\n",
+        "    return nonce\n",
         _GATE,
     ),
     Bug(
@@ -327,6 +353,29 @@ BUGS = (
         "    return Verdict(Act.RESCHEDULE) if seen.state == \"running\" else KEEP\n",
         "    return Verdict(Act.CANCEL, \"User\")\n",
         ("tests/operators/test_wishes.py",),
+    ),
+    Bug(
+        "a success that the trigger has told is lost with its job", _A + "operators/base.py",
+        "        if self._success is None:\n            return self._settle(",
+        "        if True:\n            return self._settle(",
+        _SUCCESS,
+    ),
+    Bug(
+        "a time limit that strikes after the success fails the task", _A + "operators/base.py",
+        "        except (Exception, AirflowTaskTimeout) as error:", "        except Exception as error:",
+        _SUCCESS,
+    ),
+    Bug(
+        "a superseded try acknowledges the result", _A + "holder.py",
+        "        if relate(self._record, job, self.facts) in (Relation.SAME, Relation.RETRY, Relation.UNKNOWN):\n",
+        "        if True:\n",
+        _SUCCESS,
+    ),
+    Bug(
+        "a conflict is answered by the next try at once, for ever", _A + "cancel.py",
+        "        except (Unavailable, Conflict):\n",
+        "        except Conflict:\n            continue\n        except Unavailable:\n",
+        ("tests/operators/test_cancel.py",),
     ),
     Bug(
         "a refused argument that a DAG gives as a default is dropped without a word", _A + "operators/refused.py",

@@ -99,7 +99,7 @@ class Bounded:
             raise
         except TimeoutError:
             raise _Fault(f"no answer within {self._patience:g} s") from None
-        except Exception as error:
+        except Exception as error:  # a fault of the backend's code must not end who has asked
             log.exception("a backend raised what it should not")
             raise _Fault(f"unexpected {type(error).__name__}, see the controller's log") from error
 

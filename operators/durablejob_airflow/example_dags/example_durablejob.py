@@ -11,7 +11,7 @@ with DAG("example_durablejob", schedule=None, default_args={"retries": 3, "retry
         task_id="daily_load",
         application="s3a://warehouse/jobs/etl.jar",
         java_class="com.example.DailyLoad",
-        application_args=["--day", "{{ ds }}"],
+        application_args=["--day", "{{ dag_run.run_after | ds }}"],
         conf={"spark.sql.shuffle.partitions": 200},
         num_executors=2,
         executor_memory="2g",

@@ -21,13 +21,13 @@ from pydantic import BaseModel
 from durablejob_airflow import DEFAULT_CONN_ID, airflow_side, cancel, story, wishes
 from durablejob_airflow.contract import CannotRun, Policy, Stale
 from durablejob_airflow.holder import JobHolder
-from durablejob_airflow.identity import OnLost, Verb
+from durablejob_airflow.identity import OnLost
 from durablejob_airflow.links import ExternalJobLink, ResourceLink
 from durablejob_airflow.operators.refused import Refusals, take_out
 from durablejob_airflow.patience import KillWatch, Patience
 from durablejob_airflow.payload import WrongArguments, build_spec, check_shape, spec_mapping
-from durablejob_airflow.resource import Conflict, Refused, Unavailable
-from durablejob_airflow.triggers import DurableJobTrigger
+from durablejob_airflow.resource import Refused
+from durablejob_airflow.triggers import DurableJobTrigger, failure_in, success_in
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 
 ON_KILL_SECONDS = 4.0
 """The supervisor sends SIGKILL 5 s after SIGTERM."""
-_METRICS = {Verb.CREATE: "created", Verb.TAKE_OVER: "reattached", Verb.RAISE: "next_attempt"}
-"""How a try came to hold its attempt -> name of the metric."""
 
 
 class DurableOperator(BaseOperator):
@@ -111,6 +109,7 @@ class DurableOperator(BaseOperator):
         self._patience: Patience | None = None
         self._holder: JobHolder | None = None
         self._over = False
+        self._success: dict[str, Any] | None = None
         self._check_choices()
 
     @classmethod
@@ -161,8 +160,8 @@ class DurableOperator(BaseOperator):
         return self._guarded(partial(self._enter, context))
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
-        """Go on after the trigger's event; what counts is what the job says, not the event."""
-        return self._guarded(partial(self._resume, context, self.deferrable))
+        """Go on after the trigger's event; what counts is what the job says, or a success that the trigger has seen."""
+        return self._guarded(partial(self._resume, context, self.deferrable, event), success_in(event))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """As in every operator; but a timeout cancels the job, and a broken trigger burns no retry."""
@@ -187,13 +186,18 @@ class DurableOperator(BaseOperator):
         if isinstance(found, dict):
             self.log.info("Returning the result that was recorded")
             return found
-        if job_holder.brought is not None:
-            airflow_side.count(_METRICS[job_holder.brought], context)
         return self._settle(job_holder, found, self.deferrable and not airflow_side.in_test_mode())
 
-    def _resume(self, context: Context, may_defer: bool) -> Any:
+    def _resume(self, context: Context, may_defer: bool, event: Mapping[str, Any] | None = None) -> Any:
         job_holder = self._hold(context)
-        return self._settle(job_holder, job_holder.again(), may_defer)
+        if self._success is None:
+            return self._settle(job_holder, job_holder.again(failure_in(event)), may_defer)
+        self._over = True
+        job = job_holder.glance(self._success)
+        if job is not None:
+            return self._finish(job_holder, job)
+        self.tracking_url = self._success.get("trackingUrl")
+        return job_holder.take_result(self._success, acknowledge=False)
 
     def _timed_out(self, context: Context) -> Any:
         job_holder = self._hold(context)
@@ -221,6 +225,7 @@ class DurableOperator(BaseOperator):
             spec=lambda: self._spec(todays_work()),
             pause=self._patience.pause,
             is_skip=self.is_skip,
+            count=partial(airflow_side.count, context),
             policy=Policy(self.on_lost, self.durable, self.on_work_changed == "fail"),
             labels=self.labels or {},
         )
@@ -267,10 +272,11 @@ class DurableOperator(BaseOperator):
     def _finish(self, job_holder: JobHolder, job: JobView) -> dict[str, Any]:
         """The attempt's end as the task's: a result, or the right exception."""
         self._over = True
+        self._success = job.result() if job.ended == "Succeeded" else None
         self.tracking_url = job.tracking_url
         job_holder.tell(job)
-        if job.ended == "Succeeded":
-            return job_holder.take_result(job)
+        if self._success is not None:
+            return job_holder.take_result(self._success)
         if self.is_skip(job):
             raise AirflowSkipException(story.headline(job))
         if job.ended == "Lost" and self.on_lost != "resubmit":
@@ -279,10 +285,14 @@ class DurableOperator(BaseOperator):
             raise AirflowFailException(story.headline(job))
         raise AirflowException(story.headline(job))
 
-    def _guarded(self, step: Callable[[], Any]) -> Any:
-        """Run a step; what the job's side raises becomes what Airflow understands."""
+    def _guarded(self, step: Callable[[], Any], success: dict[str, Any] | None = None) -> Any:
+        """Run a step; what the job's side raises becomes what Airflow understands.
+
+        :param success: the job's result, if it is known to have succeeded
+        """
+        self._success = success
         try:
-            return step()
+            return self._unless_succeeded(step)
         except AirflowTaskTimeout:
             self._over = True
             self._cancel("Timeout")
@@ -295,6 +305,16 @@ class DurableOperator(BaseOperator):
             raise AirflowFailException(f"Kubernetes refuses (HTTP {error.status}) to {error}{error.hint}") from error
         finally:
             self._clean_up()
+
+    def _unless_succeeded(self, step: Callable[[], Any]) -> Any:
+        """Run a step; once the job has succeeded, nothing that fails, and no time limit, fails the task."""
+        try:
+            return step()
+        except (Exception, AirflowTaskTimeout) as error:  # what stops the process, or defers the task, is none of these
+            if self._success is None:
+                raise
+            self.log.warning("The job has succeeded, which counts more than %s: %s", type(error).__name__, error)
+            return self._success
 
     def _clean_up(self) -> None:
         """A wish that was learnt before the job was there is carried out now; a test leaves nothing running."""
@@ -312,8 +332,9 @@ class DurableOperator(BaseOperator):
         try:
             if cancel.cancel(self._holder.jobs, identity, try_id, cause, ON_KILL_SECONDS):
                 self.log.info("Asked DurableJob %s to end, cause %s", identity, cause)
-        except (Unavailable, Refused, Conflict) as error:
-            self.log.warning("DurableJob %s could not be asked to end (cause %s): %s", identity, cause, error)
+        except Exception as error:  # whatever it is, it is told, and does not hide why the job should end
+            why = f"{type(error).__name__}: {error}"
+            self.log.warning("DurableJob %s could not be asked to end (cause %s): %s", identity, cause, why)
 
 
 class DurableJobOperator(DurableOperator):
