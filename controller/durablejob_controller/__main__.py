@@ -34,9 +34,9 @@ async def run(settings: Settings) -> None:
             serving.result()
     finally:
         log.info("ending; the external jobs go on")
-        await engine.stop()
         for task in (ending, serving):
-            task.cancel()
+            task.cancel()  # before the engine: a start that is under way would begin what nobody ends any more
+        await engine.stop()
         await asyncio.gather(ending, serving, return_exceptions=True)
 
 

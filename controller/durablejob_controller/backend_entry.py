@@ -16,7 +16,7 @@ from durablejob_controller.reasons import Why
 
 
 @dataclass
-class Entry:
+class BackendEntry:
     """What ``Sites`` knows of one backend."""
 
     address: Address

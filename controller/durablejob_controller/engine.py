@@ -28,7 +28,7 @@ from durablejob_controller.certificate import Certificate
 from durablejob_controller.errors import KubernetesError, KubernetesUnavailable, NotFound, NotServed
 from durablejob_controller.events import EventRecorder
 from durablejob_controller.gate import Gate
-from durablejob_controller.jobs import Jobs
+from durablejob_controller.jobs import Address, Jobs
 from durablejob_controller.kube import BACKENDS, CLUSTER_BACKENDS, JOBS, NAMESPACES, Kube, Object, Resource
 from durablejob_controller.lease import Elector
 from durablejob_controller.queue import WorkQueue
@@ -59,7 +59,8 @@ class Engine:
         self._settings = settings
         self._registry = registry
         self._jobs = Jobs()
-        self._queue = WorkQueue()
+        # A bulkhead: the verbs of one slow backend take half of the workers at most.
+        self._queue = WorkQueue(self._backend_of, max(1, settings.workers // 2))
         self._events = EventRecorder(kube, settings.identity)
         self._sites: Sites | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -140,6 +141,9 @@ class Engine:
             for uid, _ in self._jobs:
                 self._queue.add(uid)
 
+    def _backend_of(self, uid: str) -> Address | None:
+        return self._sites.address(uid) if self._sites is not None else None
+
     async def _work(self, reconciler: Reconciler) -> None:
         """One worker. Being cancelled, it finishes the job in its hands."""
         while True:
@@ -191,7 +195,7 @@ class Engine:
                 await self._relist()
             except KubernetesError as error:
                 log.warning("list failed: %s", error)
-            except Exception:
+            except Exception:  # whatever it is: without the list nobody would miss what the watch has missed
                 log.exception("list failed")
             else:
                 continue

@@ -16,11 +16,13 @@ from durablejob_api import API_VERSION
 from durablejob_api.backend import JobBackend
 from durablejob_api.job import DurableJob
 from durablejob_api.status import DurableJobStatus, State
-from durablejob_controller.errors import KubernetesError
+from durablejob_controller.errors import KubernetesError, Refused
 from durablejob_controller.kube import EVENTS, Kube, Object
 
 log = logging.getLogger(__name__)
 
+NOTE_BYTES = 1024
+"""What the API server takes: it counts bytes."""
 _WARNINGS = frozenset({State.FAILED, State.LOST})
 _ON_THE_WAY = frozenset({"Submitting", "NextAttempt", "Suspended"})
 
@@ -45,7 +47,7 @@ def transition(old: DurableJobStatus | None, new: DurableJobStatus) -> Transitio
     where = f" as {new.external_id}" if new.external_id else ""
     note = f"attempt {current.number}{where}: {current.message or new.state.value}"
     waiting = new.state in (State.PENDING, State.SUBMITTING) and reason not in _ON_THE_WAY
-    return Transition(reason, note[:1024], new.state in _WARNINGS or waiting, new.state.value)
+    return Transition(reason, note, new.state in _WARNINGS or waiting, new.state.value)
 
 
 class EventRecorder:
@@ -76,7 +78,7 @@ class EventRecorder:
             "reportingInstance": self._identity[:128],
             "action": what.action,
             "reason": what.reason[:128],
-            "note": what.note,
+            "note": what.note.encode()[:NOTE_BYTES].decode(errors="ignore"),
             "type": "Warning" if what.warning else "Normal",
             "regarding": {
                 "apiVersion": API_VERSION,
@@ -97,5 +99,7 @@ class EventRecorder:
             event = await self._queue.get()
             try:
                 await self._kube.create(EVENTS, event["metadata"]["namespace"], event)
+            except Refused as error:  # no other would fare better: there is something wrong with it
+                log.warning("an event is not valid: %s", error)
             except KubernetesError as error:
                 log.debug("event not posted: %s", error)

@@ -20,6 +20,7 @@ from durablejob_controller.steps import (
     inform,
     is_recorded,
     judge,
+    not_to_be_sent,
     overdue,
     state_of,
     submit_again,
@@ -61,23 +62,24 @@ def open_claim(
     if not seen.fresh:
         return LookUp()
     if mine:
-        return _ended_unstarted(job, current, claim, site, mine, now, seen)
+        return _ended_unstarted(job, current, claim, reservation, site, mine, now, seen)
     if site.traits.identity is Identity.CLAIM:
-        return _new_claim(job, current, site, now, seen, unstarted=False)
+        return _new_claim(job, current, reservation, site, now, seen, unstarted=False)
     if not seen.confirmed:
         return LookUp(exactly=True)
     if seen.sighting.ended_cleanly:
         return end(job, current, Outcome.LOST, reasons.LOST, now)  # it was given leave by a record that is no more
     if not seen.sighting.remembers:
         return end(job, current, Outcome.FAILED, reasons.FORGOTTEN_BEFORE_START, now)
-    if site.body_hash != reservation.body_hash:
-        return end(job, current, Outcome.FAILED, reasons.BODY_CHANGED, now)
+    refusal = not_to_be_sent(site, reservation)
+    if refusal is not None:
+        return end(job, current, Outcome.FAILED, refusal, now)
     if seen.sighting.closed:
         return end(job, current, Outcome.FAILED, reasons.CLOSED_BEFORE_START, now)
     refusal = given_up(seen)
     if refusal is not None:
         return end(job, current, Outcome.FAILED, refusal, now)
-    return submit_again(job, current, seen, now)
+    return submit_again(job, current, site, seen, now)
 
 
 def stop_unstarted(job: DurableJob, current: Current, now: datetime) -> Record | None:
@@ -90,7 +92,14 @@ def stop_unstarted(job: DurableJob, current: Current, now: datetime) -> Record |
 
 
 def _ended_unstarted(
-    job: DurableJob, current: Current, claim: Claim, site: Site, mine: list[Run], now: datetime, seen: Seen
+    job: DurableJob,
+    current: Current,
+    claim: Claim,
+    reservation: Reservation,
+    site: Site,
+    mine: list[Run],
+    now: datetime,
+    seen: Seen,
 ) -> Decision:
     finished = next((run for run in mine if run.verdict is Verdict.SUCCEEDED), None)
     if finished is not None:
@@ -105,19 +114,29 @@ def _ended_unstarted(
     times = claim.unstarted + 1
     if times >= MAX_UNSTARTED_CLAIMS:
         return end(job, current, Outcome.FAILED, reasons.gate_unreachable(times, last), now, run=run)
-    return _new_claim(job, current, site, now, seen, unstarted=True)
+    return _new_claim(job, current, reservation, site, now, seen, unstarted=True)
 
 
 def _new_claim(
-    job: DurableJob, current: Current, site: Site, now: datetime, seen: Seen, *, unstarted: bool
+    job: DurableJob,
+    current: Current,
+    reservation: Reservation,
+    site: Site,
+    now: datetime,
+    seen: Seen,
+    *,
+    unstarted: bool,
 ) -> Decision:
     """Submit again under a new claim: the write revokes the old one, whose submission may still be on its way."""
-    if current.reservation is not None and site.body_hash != current.reservation.body_hash:
-        return end(job, current, Outcome.FAILED, reasons.BODY_CHANGED, now)
+    refusal = not_to_be_sent(site, reservation)
+    if refusal is not None:
+        return end(job, current, Outcome.FAILED, refusal, now)
     if current.claim is not None and current.claim.number >= MAX_CLAIMS:
         return end(job, current, Outcome.FAILED, reasons.never_listed(current.claim.number, seen.doubt), now)
     if seen.hold > 0:
         return Wait(seen.hold)
+    if site.unfit is not None:
+        return inform(job, current, state_of(job), site.unfit.why, now, closely=True)
     if site.blocked is not None:  # the backend has ceased to be ready: no further claim, but the reason
         return inform(job, current, state_of(job), site.blocked, now, reachable=False, closely=True)
     if not site.probed:
@@ -135,7 +154,7 @@ def winner(job: DurableJob, current: Current, claim: Claim, seen: Seen, now: dat
         return unanswered(job, current, seen, now)
     run = next((r for r in seen.runs if is_recorded(r, claim.driver or "", current)), None)
     if run is not None and run.active:
-        return active(job, current, run, now)
+        return active(job, current, run, seen, now)
     if run is not None and run.verdict is not Verdict.UNKNOWN:
         outcome, why = judge(job, current, run, now)
         return end(job, current, outcome, why, now, run=run)

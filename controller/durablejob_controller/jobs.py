@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from pydantic import ValidationError
@@ -17,15 +17,18 @@ from durablejob_api.base import ObjectMeta
 from durablejob_api.job import DurableJob
 from durablejob_api.names import attempt_key
 from durablejob_api.spec import BackendKind, BackendRef, BackendType, DurableJobSpec, PluginWork
-from durablejob_api.status import DurableJobStatus
+from durablejob_api.status import DurableJobStatus, Progress
 from durablejob_controller import reasons
-from durablejob_controller.backends.contract import Deferred, Offer, Phase, Rejected, Sighting
+from durablejob_controller.backends.contract import Deferred, Offer, Phase, Rejected, Run, Sighting
 from durablejob_controller.kube import Object, is_newer
 from durablejob_controller.poller import TROUBLE_AFTER
 from durablejob_controller.views import NoSite
 
 CONFIRMED_FOR = 10.0
-"""Seconds for which an exact answer counts as confirmed: what ends after a grace is looked at once more."""
+"""Seconds for which an exact answer counts as confirmed, once it is there: what ends after a grace is looked at once
+more. However long it took, or whoever answers slowly would never be believed."""
+PROGRESS_EVERY = 60.0
+"""Seconds between two writes that tell nothing but the progress."""
 READ_ALONE = (("attempt",), ("backendRef",), ("cancel",), ("deletionPolicy",), ("holder", "ttlSecondsAfterFinished"))
 """What is read of a spec that cannot be read as a whole: where it is, and how it may end. By its holder's word on the
 result the time to live is counted: both are read, or neither."""
@@ -50,7 +53,7 @@ def address_of(job: DurableJob) -> Address:
 
 
 @dataclass
-class Entry:
+class JobEntry:
     """One job: the version that was read, and the memory of this process."""
 
     raw: Object
@@ -63,20 +66,27 @@ class Entry:
     sighting: Sighting | None = None
     asked: float = 0.0
     """Monotonic seconds at which the question was sent that ``sighting`` answers."""
+    heard: float = 0.0
+    """Monotonic seconds at which it was answered."""
     exact: bool = False
     since: float = 0.0
     """Since when the sighting has been the same."""
     offer: Offer | None = None
     rejected: Rejected | None = None
     deferred: Deferred | None = None
-    doubts: int = 0
-    """Submissions in a row whose fate was unclear."""
+    turned_away: int = 0
+    """Times in a row that nothing was set aside: there was no room, or no usable answer."""
+    tries: int = 0
+    """Submissions that this process has sent for this attempt. The accepted ones count: until one is listed, nothing
+    is certain."""
     doubt: str | None = None
-    """What the last unclear one was answered."""
+    """What the last submission was answered, if it was unclear; or why the last attempt to reserve has failed."""
     trying_since: float | None = None
     """When the first submission of this attempt was sent since one was seen, or none could be looked for."""
     failing: dict[str, tuple[float, str]] = field(default_factory=dict)
     """Which verbs have had no usable answer for this job, although batches may have one: since when, and the last."""
+    progress_since: float = field(default_factory=time.monotonic)
+    """Since when the status tells the progress that it tells, or the last time it was worth telling another."""
     missing_since: float | None = None
     """Since when the backend that the job names has been missing."""
     not_before: float = 0.0
@@ -88,6 +98,10 @@ class Entry:
     @property
     def key(self) -> str:
         return self.job.current.key if self.job.current else attempt_key(self.job.metadata.uid, self.job.spec.attempt)
+
+    def is_at(self, version: Object) -> bool:
+        """No newer version than this one was read."""
+        return bool(self.raw["metadata"].get("resourceVersion") == version["metadata"].get("resourceVersion"))
 
     @property
     def unfinished(self) -> bool:
@@ -102,19 +116,20 @@ class Entry:
     @property
     def confirmed(self) -> bool:
         """And it was asked by the attempt's own ids, a moment ago."""
-        return self.fresh and self.exact and time.monotonic() - self.asked < CONFIRMED_FOR
+        return self.fresh and self.exact and time.monotonic() - self.heard < CONFIRMED_FOR
 
     def saw(self, sighting: Sighting, asked: float, *, exact: bool) -> None:
         """Remember an answer; a repeated one keeps its age.
 
         Exact look-ups and batches overlap, and each is older than the other in turn. Where they say the same, the
-        exact one stands while it is recent: it knows more (the fence), and is not to be asked for again and again.
+        exact one stands while it is recent: it knows more (the fence, and what has ended), and is not to be asked for
+        again and again.
         """
         own = tuple(run for run in sighting.runs if run.namespace in (None, self.job.metadata.namespace))
         if len(own) < len(sighting.runs):  # whoever forges our key elsewhere neither hinders nor ends this job
             sighting = replace(sighting, runs=own)
         same = self.sighting is not None and _gist(self.sighting) == _gist(sighting)
-        if same and not exact and self.confirmed:
+        if not exact and self.confirmed and self.sighting is not None and _tells_no_more(sighting, self.sighting):
             return
         if asked < self.asked and not (same and exact and asked >= self.read):
             return
@@ -125,9 +140,17 @@ class Entry:
         if exact and self.offer is not None and self.offer.incarnation not in ("", sighting.incarnation):
             self.offer = None  # it was made by a life that is over
         self.sighting, self.asked, self.exact = sighting, asked, exact
+        self.heard = time.monotonic()
 
     def forget_sighting(self) -> None:
         self.sighting, self.exact = None, False
+
+    def progress_due(self, runs: Iterable[Run]) -> bool:
+        """These runs are at another progress than the status says, and it has said so for long enough."""
+        if time.monotonic() - self.progress_since < PROGRESS_EVERY:
+            return False
+        told = {run.progress for run in runs if run.active} - {None}
+        return bool(told) and _progress(self.job) not in told
 
     @property
     def trouble(self) -> str | None:
@@ -146,13 +169,17 @@ class Entry:
         self.forget_sighting()
         self.asked = self.not_before = 0.0
         self.offer = self.rejected = self.deferred = self.doubt = self.trying_since = None
-        self.doubts = 0
+        self.turned_away = self.tries = 0
         self.failing.clear()
 
 
 def _claim(job: DurableJob) -> object:
     claim = job.current.claim if job.current else None
     return (claim.number, claim.driver) if claim else None
+
+
+def _progress(job: DurableJob) -> Progress | None:
+    return job.status.progress if job.status else None
 
 
 def _reserved(job: DurableJob) -> bool:
@@ -162,6 +189,14 @@ def _reserved(job: DurableJob) -> bool:
 def _gist(sighting: Sighting) -> object:
     own = [run for run in sighting.runs if not run.foreign]  # the others are in no batch
     return [(run.id, run.phase, run.verdict, run.started_time, run.held, run.condemned) for run in own]
+
+
+def _tells_no_more(batch: Sighting, exact: Sighting) -> bool:
+    """Whether the batch says the same, but for what has ended: that it may leave out."""
+    listed = {run.id for run in batch.runs}
+    return _gist(batch) == _gist(
+        replace(exact, runs=tuple(run for run in exact.runs if run.active or run.id in listed))
+    )
 
 
 def parse(raw: Object) -> tuple[DurableJob, NoSite | None]:
@@ -204,17 +239,17 @@ def _stand_in(raw: Object) -> DurableJob:
 class Jobs:
     """All jobs, by uid."""
 
-    _entries: dict[str, Entry] = field(default_factory=dict)
+    _entries: dict[str, JobEntry] = field(default_factory=dict)
     _by_key: dict[str, str] = field(default_factory=dict)
     _unfinished: dict[Address, set[str]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def __iter__(self) -> Iterator[tuple[str, Entry]]:
+    def __iter__(self) -> Iterator[tuple[str, JobEntry]]:
         return iter(list(self._entries.items()))
 
-    def get(self, uid: str) -> Entry | None:
+    def get(self, uid: str) -> JobEntry | None:
         return self._entries.get(uid)
 
     def uid_of(self, key: str) -> str | None:
@@ -224,7 +259,7 @@ class Jobs:
         """uids of the unfinished jobs that name this backend."""
         return self._unfinished.get(address, set())
 
-    def put(self, raw: Object) -> Entry | None:
+    def put(self, raw: Object) -> JobEntry | None:
         """Take in a version; None when a newer one is known already."""
         uid = raw["metadata"]["uid"]
         old = self._entries.get(uid)
@@ -233,7 +268,7 @@ class Jobs:
         job, invalid = parse(raw)
         now = time.monotonic()
         if old is None:
-            entry = self._entries[uid] = Entry(raw, job, now, invalid)
+            entry = self._entries[uid] = JobEntry(raw, job, now, invalid)
         else:
             self._unindex(uid, old)
             entry, key, before = old, old.key, old.job
@@ -244,6 +279,8 @@ class Jobs:
             elif _claim(before) != _claim(job):
                 entry.since = now  # what was seen before the claim was won says nothing of the winner
                 entry.rejected = None  # nor does the refusal of a claim that was replaced
+            if _progress(before) != _progress(job):
+                entry.progress_since = now
             if not _reserved(before) and _reserved(job):
                 entry.offer = entry.rejected = None  # whatever we were answered, somebody has reserved it
         self._by_key[entry.key] = uid
@@ -262,7 +299,7 @@ class Jobs:
         self._by_key.clear()
         self._unfinished.clear()
 
-    def _unindex(self, uid: str, entry: Entry) -> None:
+    def _unindex(self, uid: str, entry: JobEntry) -> None:
         self._by_key.pop(entry.key, None)
         address = address_of(entry.job)
         users = self._unfinished.get(address)

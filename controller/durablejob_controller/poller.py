@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from durablejob_controller import metrics
 from durablejob_controller.backends.contract import Backend, Run, Sighting, Snapshot
@@ -42,11 +42,15 @@ class Poller:
         backend: Backend,
         *,
         changed: Callable[[set[str]], None],
+        moved: Callable[[str, tuple[Run, ...]], bool],
         recovered: Callable[[], None],
         wanted: Callable[[], int],
         interval: float,
     ) -> None:
-        """``changed`` is told keys whose runs changed, ``recovered`` of answers after none; ``wanted`` counts jobs."""
+        """``changed`` is told keys whose runs changed, ``recovered`` of answers after none; ``wanted`` counts jobs.
+
+        A progress changes all the time: ``moved`` says whether that of a key's runs is worth telling by now.
+        """
         self.name = name
         self.backend = backend
         self.last: Taken | None = None
@@ -55,6 +59,7 @@ class Poller:
         self._failed = 0.0
         self._exact: dict[str, tuple[float, tuple[Run, ...]]] = {}
         self._changed = changed
+        self._moved = moved
         self._recovered = recovered
         self._wanted = wanted
         self._interval = interval
@@ -115,7 +120,7 @@ class Poller:
         sent = time.monotonic()
         try:
             snapshot = await self.backend.observe()
-        except Exception as error:
+        except Exception as error:  # noted, whatever it is, and raised
             if self.failing_since is None:
                 self.failing_since = sent
             self.failure = str(error) if isinstance(error, BackendError) else f"unexpected {type(error).__name__}"
@@ -127,7 +132,7 @@ class Poller:
             self.failing_since = None
             self._recovered()
         old, self.last = self.last, Taken(snapshot, sent)
-        self._changed(_differences(old, self.last) | self._overtaken(self.last))
+        self._changed(_differences(old, self.last) | self._overtaken(self.last) | self._further(self.last))
         return self.last
 
     def _overtaken(self, new: Taken) -> set[str]:
@@ -135,7 +140,12 @@ class Poller:
         older = {key: runs for key, (sent, runs) in self._exact.items() if sent < new.sent}
         for key in older:
             del self._exact[key]
-        return {key for key, runs in older.items() if runs != new.snapshot.runs.get(key, ())}
+        return {key for key, runs in older.items() if _differ(runs, new.snapshot.runs.get(key, ()))}
+
+    def _further(self, new: Taken) -> set[str]:
+        """Keys of runs that have gone on since it was last told."""
+        with_progress = {k: runs for k, runs in new.snapshot.runs.items() if any(run.progress for run in runs)}
+        return {key for key, runs in with_progress.items() if self._moved(key, runs)}
 
 
 def _differences(old: Taken | None, new: Taken) -> set[str]:
@@ -149,4 +159,9 @@ def _differences(old: Taken | None, new: Taken) -> set[str]:
 
 
 def _differ(before: tuple[Run, ...] | None, after: tuple[Run, ...]) -> bool:
-    return before != after
+    """Whether they differ in more than the progress."""
+    return before != after and (before is None or _without_progress(before) != _without_progress(after))
+
+
+def _without_progress(runs: tuple[Run, ...]) -> list[Run]:
+    return [replace(run, progress=None) for run in runs]

@@ -122,7 +122,9 @@ def ended(
             "exit_code": run.exit_code if run else None,
         }
     )
-    return advanced(job, final, State(outcome.value), why, now, run=run)
+    # How far it was is of no interest any more, and would look as if it had stopped there.
+    said = run.progress if run else None
+    return advanced(job, final, State(outcome.value), why, now, run=run).model_copy(update={"progress": said})
 
 
 def next_claim(current: Current, unstarted: bool) -> Claim:

@@ -112,7 +112,8 @@ def _parser() -> argparse.ArgumentParser:
     def option(name: str, help_: str, **kwargs: object) -> None:
         variable = "DURABLEJOB_" + name.removeprefix("--").replace("-", "_").upper()
         fallback = kwargs.pop("default", None)
-        parser.add_argument(name, help=help_, default=os.environ.get(variable, fallback), **kwargs)  # type: ignore[arg-type]
+        default = os.environ.get(variable, fallback)
+        parser.add_argument(name, help=help_, default=default, **kwargs)  # type: ignore[arg-type]  # one type per name
 
     option("--kubeconfig", "kubeconfig file (default: the pod's service account, else kubectl's own)")
     option("--context", "context of the kubeconfig")
@@ -134,7 +135,8 @@ def _parser() -> argparse.ArgumentParser:
     option("--gate-tls-key", "its key, PEM")
     option("--http-listen", "address of health and metrics (default: %(default)s)", type=_address,
            default=default.http_listen)  # fmt: skip
-    option("--workers", "concurrent reconciliations (default: %(default)s)", type=_count, default=default.workers)
+    option("--workers", "concurrent reconciliations, half for one backend's jobs at most (default: %(default)s)",
+           type=_count, default=default.workers)  # fmt: skip
     option("--poll-interval", "seconds between two looks at a backend (default: %(default)s)", type=_seconds,
            default=default.poll_interval)  # fmt: skip
     option("--request-timeout", "seconds for one outbound request (default: %(default)s)", type=_seconds,

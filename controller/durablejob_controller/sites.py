@@ -1,32 +1,31 @@
-"""The backends as this process knows them: their clients, probes and pollers; and which one a job means."""
+"""The backends as this process knows them: their clients and pollers; and which one a job means."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from dataclasses import replace
 
 from pydantic import ValidationError
 
-from durablejob_api.backend import ClusterJobBackend, Guarantee, JobBackend
+from durablejob_api.backend import ClusterJobBackend, JobBackend
 from durablejob_api.job import DurableJob
 from durablejob_api.spec import BackendKind
 from durablejob_controller import metrics, reasons
 from durablejob_controller.admission import Admission, form_of
-from durablejob_controller.backend_entry import Entry
-from durablejob_controller.backend_report import Findings, hold, is_deleting, is_held, kind_of, report
+from durablejob_controller.backend_entry import BackendEntry
+from durablejob_controller.backend_report import hold, is_deleting, is_held, kind_of
 from durablejob_controller.backends.bounded import Bounded
-from durablejob_controller.backends.contract import Backend, Probe
+from durablejob_controller.backends.contract import Backend, Run
 from durablejob_controller.backends.registry import Registry
 from durablejob_controller.backends.surroundings import GateTokens, Surroundings
 from durablejob_controller.credentials import backend_token
-from durablejob_controller.errors import BackendError, Conflict, InvalidBackend, KubernetesError, NotFound
-from durablejob_controller.events import EventRecorder, Transition
-from durablejob_controller.jobs import Address, Jobs, address_of, describe_errors
-from durablejob_controller.jobs import Entry as Known
+from durablejob_controller.errors import Conflict, InvalidBackend, KubernetesError, NotFound
+from durablejob_controller.events import EventRecorder
+from durablejob_controller.jobs import Address, JobEntry, Jobs, address_of, describe_errors
 from durablejob_controller.kube import Kube, Object, is_newer
 from durablejob_controller.poller import Poller
+from durablejob_controller.prober import Prober
 from durablejob_controller.queue import WorkQueue
 from durablejob_controller.reasons import Why
 from durablejob_controller.settings import Settings
@@ -34,8 +33,6 @@ from durablejob_controller.views import NoSite, Site
 
 log = logging.getLogger(__name__)
 
-PROBE_AGAIN = 5.0
-"""Seconds between probes of a backend that is not ready; of one that no job needs, after the first failure."""
 APART = 0.05
 """Seconds between two backends' probes when this process begins to lead."""
 PATIENCE = 6
@@ -57,11 +54,11 @@ class Sites:
         self._tokens = tokens
         self._jobs = jobs
         self._queue = queue
-        self._events = events
-        self._entries: dict[Address, Entry] = {}
+        self._entries: dict[Address, BackendEntry] = {}
         self._changing = asyncio.Lock()
         """The watch and the periodic list tell of the same resource at the same time."""
         self._admission = Admission(kube)
+        self._prober = Prober(self, kube, self._admission, jobs, settings, events)
         self._mark: str | None = None
         """The storage has gone back from this resourceVersion, and not all that is there was listed since."""
         self.cluster_uid = ""
@@ -84,11 +81,11 @@ class Sites:
                 return
             if old is not None:
                 await old.stop()
-            entry = Entry(address, raw, mark=old.mark if old is not None else self._mark)
-            await self._equip(entry)  # before anybody can find it
+            entry = BackendEntry(address, raw, mark=old.mark if old is not None else self._mark)
+            await self.equip(entry)  # before anybody can find it
             self._entries[address] = entry
-            entry.tasks.append(asyncio.create_task(self._probe_for_ever(entry), name=f"probe {address}"))
-        self._wake(entry)
+            entry.tasks.append(asyncio.create_task(self._prober.run(entry), name=f"probe {address}"))
+        self.wake(entry)
 
     async def remove(self, uid: str) -> None:
         """The backend resource of this uid is gone."""
@@ -98,7 +95,7 @@ class Sites:
                 return
             del self._entries[entry.address]
             await entry.stop()
-        self._wake(entry)
+        self.wake(entry)
 
     def roll_back(self, mark: int) -> None:
         """The API server's storage has gone back: nothing is submitted anywhere until a person agrees."""
@@ -144,7 +141,7 @@ class Sites:
         """uids of the backends that are known."""
         return {entry.uid for entry in self._entries.values()}
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[BackendEntry]:
         return list(self._entries.values())
 
     def lead(self, leading: bool) -> None:
@@ -162,7 +159,7 @@ class Sites:
             await entry.stop()
         await self._for_backends.aclose()
 
-    def _wake(self, entry: Entry) -> None:
+    def wake(self, entry: BackendEntry) -> None:
         for uid in self._jobs.users(entry.address):
             self._queue.add(uid)
 
@@ -172,7 +169,11 @@ class Sites:
             if uid is not None:
                 self._queue.add(uid)
 
-    async def _equip(self, entry: Entry) -> None:
+    def _progress_due(self, key: str, runs: tuple[Run, ...]) -> bool:
+        known = self._jobs.get(self._jobs.uid_of(key) or "")
+        return known is not None and known.progress_due(runs)
+
+    async def equip(self, entry: BackendEntry) -> None:
         """Make its client and its poller; ``entry.problem`` says why not."""
         model = ClusterJobBackend if entry.address[0] == BackendKind.CLUSTER_JOB_BACKEND.value else JobBackend
         try:
@@ -191,7 +192,8 @@ class Sites:
                 entry.address[2],
                 backend,
                 changed=self._changed,
-                recovered=lambda: self._wake(entry),
+                moved=self._progress_due,
+                recovered=lambda: self.wake(entry),
                 wanted=lambda: len(self._jobs.users(entry.address)) if self.leading else 0,
                 interval=self._settings.poll_interval,
             )
@@ -211,6 +213,22 @@ class Sites:
         backend = self._registry.plugin(resource.spec).make(resource.spec, surroundings)
         return Bounded(backend, PATIENCE * self._settings.request_timeout)
 
+    async def renew(self, entry: BackendEntry) -> None:
+        """The Secret may hold another token by now, from which its client is made anew."""
+        if entry.resource is None or entry.poller is None:
+            return
+        try:
+            token = await backend_token(self._kube, entry.resource, self._settings.own_namespace)
+        except (InvalidBackend, KubernetesError) as error:
+            log.warning("backend %s: its token cannot be read again: %s", entry.address[2], error)
+            return
+        if token == entry.token:
+            return
+        old, entry.token = entry.backend, token
+        entry.backend = entry.poller.backend = self._make(entry.resource, token)
+        if old is not None:
+            await old.aclose()
+
     def _gate_url(self, resource: JobBackend) -> str:
         fence = resource.spec.fence
         if fence is not None and fence.gate is not None:
@@ -219,7 +237,7 @@ class Sites:
 
     # --- which one a job means -------------------------------------------------------------------------
 
-    def entry(self, job: DurableJob) -> Entry | None:
+    def entry(self, job: DurableJob) -> BackendEntry | None:
         """The backend that the job names.
 
         Of an attempt that has ended it is the one that has run it, as long as it is there: the next attempt may name
@@ -234,14 +252,22 @@ class Sites:
             return named
         return next((entry for entry in self._entries.values() if entry.uid == uid), named)
 
-    async def _find(self, address: Address) -> Entry | None:
+    def address(self, uid: str) -> Address | None:
+        """Of the backend that this job is now worked on with."""
+        known = self._jobs.get(uid)
+        if known is None:
+            return None
+        entry = self.entry(known.job)
+        return entry.address if entry is not None else address_of(known.job)
+
+    async def _find(self, address: Address) -> BackendEntry | None:
         """It is not known, perhaps as the watch is late: that it is missing is the end of a job."""
         raw = await self._read(address)
         if raw is not None:
             await self.put(raw)
         return self._entries.get(address)
 
-    async def site(self, known: Known) -> Site | NoSite:
+    async def site(self, known: JobEntry) -> Site | NoSite:
         """The backend as this job sees it; raises ``KubernetesError`` when that cannot be known now."""
         job, key = known.job, known.key
         ref = job.spec.backend_ref
@@ -264,9 +290,9 @@ class Sites:
             why = None  # what runs is looked at, closed and killed also while the API server is away
         form = NoSite(why, final=True) if why else form_of(entry.backend, job, key)
         if reserved:
-            # Admission was asked for before the reservation. What has begun is followed to its end; a changed
-            # hash only says that nothing is to be submitted any more.
-            return self._site(entry, entry.backend, form if isinstance(form, str) else "")
+            # Admission was asked for before the reservation. What has begun is followed to its end; what would be
+            # said or submitted today only says whether anything is to be submitted any more.
+            return self._site(entry, entry.backend, form)
         if isinstance(form, str):
             if self.leading and not is_held(entry.raw):
                 await self._hold(entry)
@@ -280,7 +306,7 @@ class Sites:
         return form
 
     @staticmethod
-    def _site(entry: Entry, backend: Backend, body_hash: str) -> Site:
+    def _site(entry: BackendEntry, backend: Backend, form: str | NoSite) -> Site:
         probe, name = entry.probe, entry.address[2]
         blocked: Why | None = None
         if is_deleting(entry.raw):
@@ -292,103 +318,17 @@ class Sites:
             type=entry.resource.spec.type.value if entry.resource else "",
             cluster_id=backend.cluster_id,
             traits=backend.traits,
-            body_hash=body_hash,
+            body_hash=form if isinstance(form, str) else "",
+            unfit=None if isinstance(form, str) else form,
             probed=probe is not None,
             blocked=blocked,
             held=entry.held,
         )
 
-    async def _hold(self, entry: Entry) -> None:
+    async def _hold(self, entry: BackendEntry) -> None:
         """Our finalizer comes before the first reservation: a backend in use must not vanish."""
         try:
             entry.take(await hold(self._kube, entry.raw))
         except Conflict:
             entry.take(await self._kube.get(kind_of(entry.raw), entry.address[1] or None, entry.address[2]))
             entry.take(await hold(self._kube, entry.raw))
-
-    # --- probing ---------------------------------------------------------------------------------------
-
-    async def _probe_for_ever(self, entry: Entry) -> None:
-        failures = 0
-        while True:
-            entry.asked.clear()
-            try:
-                await self._look_at(entry)
-            except KubernetesError as error:
-                log.warning("status of backend %s not written: %s", entry.address[2], error)
-            except Exception:  # whatever it is, the next look may be better
-                log.exception("backend %s: probing failed", entry.address[2])
-            failures = 0 if entry.probe is not None and entry.probe.ready else failures + 1
-            try:
-                async with asyncio.timeout(self._pause(entry, failures)):
-                    await entry.asked.wait()
-                await asyncio.sleep(0.2)  # our own status write comes back as an event
-            except TimeoutError:
-                pass
-
-    def _pause(self, entry: Entry, failures: int) -> float:
-        """Seconds to the next probe: soon where jobs wait for it, ever later for what nobody uses."""
-        if failures == 0:
-            return self._settings.probe_interval
-        if self._jobs.users(entry.address):
-            return PROBE_AGAIN
-        return min(PROBE_AGAIN * 2.0 ** min(failures - 1, 8), max(self._settings.probe_interval, PROBE_AGAIN))
-
-    async def _look_at(self, entry: Entry) -> None:
-        """Probe once, tell the jobs what is news to them, and (leading) everybody else."""
-        before = entry.probe
-        self._admission.forget()
-        if entry.backend is None:
-            await self._equip(entry)  # a Secret may have appeared
-        elif before is not None and before.reason == "CredentialsRefused":
-            await self._renew(entry)
-        probe = entry.probe = await self._probe(entry)
-        held = entry.held
-        news = before is None or before.ready != probe.ready or before.message != probe.message
-        if news:
-            log.info("backend %s: %s: %s", entry.address[2], probe.reason, probe.message)
-        if news or entry.told_held is not (held is not None):
-            self._wake(entry)
-        entry.told_held = held is not None
-        if held is not None:
-            probe = replace(probe, ready=False, reason=held.reason, message=held.message)
-        if self.leading:
-            cluster_id = entry.backend.cluster_id if entry.backend else None
-            kind = entry.resource.spec.type.value if entry.resource else None
-            found = Findings(probe, self._is_in_use(entry), cluster_id, kind, entry.mark)
-            recorded = entry.recorded
-            entry.take(await report(self._kube, entry.raw, found))
-            if held is not None and entry.recorded and not recorded and entry.resource is not None:
-                self._events.post(entry.resource, Transition(held.reason, held.message[:1024], True, "Hold"))
-
-    def _is_in_use(self, entry: Entry) -> bool:
-        """Jobs need it; while it is being deleted only those that may have something there."""
-        entries = [self._jobs.get(uid) for uid in self._jobs.users(entry.address)]
-        currents = [known.job.current for known in entries if known is not None]
-        if not is_deleting(entry.raw):
-            return bool(currents)
-        return any(current is not None and current.reservation is not None for current in currents)
-
-    async def _renew(self, entry: Entry) -> None:
-        """The Secret may hold another token by now."""
-        if entry.resource is None or entry.poller is None:
-            return
-        try:
-            token = await backend_token(self._kube, entry.resource, self._settings.own_namespace)
-        except InvalidBackend:
-            return
-        if token == entry.token:
-            return
-        old, entry.token = entry.backend, token
-        entry.backend = entry.poller.backend = self._make(entry.resource, token)
-        if old is not None:
-            await old.aclose()
-
-    async def _probe(self, entry: Entry) -> Probe:
-        if entry.backend is None:
-            why = entry.problem or Why("InvalidSpec", "")
-            return Probe(False, why.reason, why.message, Guarantee.NONE)
-        try:
-            return await entry.backend.probe()
-        except BackendError as error:
-            return Probe(False, type(error).__name__, str(error), Guarantee.NONE)

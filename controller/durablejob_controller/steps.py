@@ -11,7 +11,7 @@ from durablejob_controller.backends.contract import Phase, Run, Verdict
 from durablejob_controller.claims import wishes_end
 from durablejob_controller.reasons import Why
 from durablejob_controller.record import advanced, ended
-from durablejob_controller.views import Decision, Kill, LookUp, Record, Seen, Submit, Wait
+from durablejob_controller.views import Decision, Kill, LookUp, Record, Seen, Site, Submit, Wait
 
 QUEUED_GRACE = 5.0
 """Seconds of queueing after which it is worth a write to say what hinders the start."""
@@ -48,8 +48,12 @@ def inform(
     reachable: bool | None = None,
     again: float | None = None,
     closely: bool = False,
+    progress_due: bool = False,
 ) -> Decision:
-    """Say how it stands, if that is news; otherwise wait. ``closely``: other words for the same reason are news too."""
+    """Say how it stands, if that is news; otherwise wait.
+
+    ``closely``: other words for the same reason are news too; ``progress_due``: and so is another progress.
+    """
     status = job.status
     last = job.current
     if (
@@ -57,6 +61,7 @@ def inform(
         and last is not None
         and (status.state, last.number, last.reason) == (state, current.number, why.reason)
         and (run is None or run.tracking_url in (None, status.tracking_url))
+        and (run is None or not progress_due or run.progress in (None, status.progress))
         and (not closely or last.message == why.message[:1024])
     ):
         return Wait(again)
@@ -86,8 +91,17 @@ def given_up(seen: Seen) -> Why | None:
     return reasons.never_listed(seen.tries, seen.doubt) if again_and_again else None
 
 
-def submit_again(job: DurableJob, current: Current, seen: Seen, now: datetime) -> Decision:
+def not_to_be_sent(site: Site, reservation: Reservation) -> Why | None:
+    """Why what was reserved will never be sent: it would be refused today, or be something else. None: it may be."""
+    if site.unfit is not None:
+        return site.unfit.why if site.unfit.final else None
+    return reasons.BODY_CHANGED if site.body_hash != reservation.body_hash else None
+
+
+def submit_again(job: DurableJob, current: Current, site: Site, seen: Seen, now: datetime) -> Decision:
     """Now, or after the pause; where it lasts, what the submissions are answered is told."""
+    if site.unfit is not None:  # an error in judging it is no verdict, and nothing is sent either
+        return inform(job, current, state_of(job), site.unfit.why, now, closely=True)
     if seen.hold <= 0:
         return Submit()
     if seen.doubt is None or seen.trying < DOUBT_GRACE:
@@ -99,7 +113,7 @@ def submit_again(job: DurableJob, current: Current, seen: Seen, now: datetime) -
 # --- the run that counts -----------------------------------------------------------------------------
 
 
-def active(job: DurableJob, current: Current, run: Run, now: datetime) -> Decision:
+def active(job: DurableJob, current: Current, run: Run, seen: Seen, now: datetime) -> Decision:
     """The run that counts is alive: end it if that is wished, else say how it is."""
     if wishes_end(job, current.number):
         return put_down(job, current, run, reasons.CANCELLING, now)
@@ -116,7 +130,8 @@ def active(job: DurableJob, current: Current, run: Run, now: datetime) -> Decisi
     if started and current.started_at is None:
         current = current.model_copy(update={"started_at": now})
     if started:
-        return inform(job, current, state, reasons.RUNNING, now, run=run, reachable=True)
+        due = seen.progress_due
+        return inform(job, current, state, reasons.RUNNING, now, run=run, reachable=True, progress_due=due)
     if run.expires is not None and now >= run.expires:
         given_up = with_detail(reasons.NOT_STARTED, run.message)
         return put_down(job, current, run, Why(run.reason or given_up.reason, given_up.message), now)

@@ -20,6 +20,7 @@ from durablejob_controller.steps import (
     given_up,
     is_recorded,
     judge,
+    not_to_be_sent,
     overdue,
     put_down,
     submit_again,
@@ -75,7 +76,7 @@ def inert_object(
         run = replace(run, condemned=reasons.PREEMPTED.reason)
     elif run.started_time is not None:
         current = current.model_copy(update={"run_started_time": run.started_time})  # in whatever is written next
-    return active(job, current, run, now)
+    return active(job, current, run, seen, now)
 
 
 def _activate(
@@ -84,12 +85,10 @@ def _activate(
     if wishes_end(job, current.number) or overdue(job, current, now) or current.cancel_requested_at is not None:
         why = reasons.CANCELLING if wishes_end(job, current.number) else reasons.DEADLINE
         return put_down(job, current, run, why, now)
-    refusal = given_up(seen)
+    refusal = given_up(seen) or not_to_be_sent(site, reservation)
     if refusal is not None:
         return put_down(job, current, run, refusal, now)
-    if site.body_hash != reservation.body_hash:
-        return put_down(job, current, run, reasons.BODY_CHANGED, now)
-    return submit_again(job, current, seen, now)
+    return submit_again(job, current, site, seen, now)
 
 
 # --- a reserved id, behind a fence -----------------------------------------------------------------------
@@ -124,7 +123,7 @@ def reserved_id(
         return _first_seen(job, current, run, seen, now)
     if job.deleting and not wishes_end(job, current.number):
         return Unguard()  # Orphan
-    return active(job, current, run, now)
+    return active(job, current, run, seen, now)
 
 
 def _is_copy(run: Run, sighting: Sighting) -> bool:
@@ -169,8 +168,9 @@ def _never_seen_running(
             noted = current.model_copy(update={"cancel_requested_at": now})
             return Record(advanced(job, noted, State.CANCELLING, refusal, now))
         ours = Outcome.FAILED, refusal
-    if ours is None and site.body_hash != reservation.body_hash:
-        ours = Outcome.FAILED, reasons.BODY_CHANGED
+    unsent = not_to_be_sent(site, reservation)
+    if ours is None and unsent is not None:
+        ours = Outcome.FAILED, unsent
     if ours is None and (sighting.closed or refused is not None):
         ours = Outcome.FAILED, reasons.CLOSED_BEFORE_START
         if refused is not None and refused.reason is not None:
@@ -178,7 +178,7 @@ def _never_seen_running(
             ours = Outcome.FAILED, Why(refused.reason, refused.message or reasons.CLOSED_BEFORE_START.message)
     if ours is not None:
         return _close_then_end(job, current, seen, *ours, now)
-    return submit_again(job, current, seen, now)
+    return submit_again(job, current, site, seen, now)
 
 
 def _close_then_end(

@@ -15,24 +15,6 @@ from durablejob_controller.reasons import Why
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
-    """The backend that a job names, as far as it concerns this job."""
-
-    uid: str
-    type: str
-    cluster_id: str
-    traits: Traits
-    body_hash: str
-    """Hash of what would be submitted today; compared with the reservation's."""
-    probed: bool = True
-    """It was looked at; until then nothing can be said of it, and whoever looks wakes its jobs."""
-    blocked: Why | None = None
-    """Why nothing can be submitted for now (backend not ready); the job waits."""
-    held: Why | None = None
-    """Why nothing may begin there until a person agrees: the API server's storage has gone back (rule 4)."""
-
-
-@dataclass(frozen=True, slots=True)
 class NoSite:
     """There is no backend for this job: missing, not allowed, of another type, or the work is invalid."""
 
@@ -41,6 +23,26 @@ class NoSite:
     """Waiting would not help: an attempt that was never started fails with this reason."""
     missing: float | None = None
     """Seconds for which no such backend has been seen; None: there is one, and it cannot be used for now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The backend that a job names, as far as it concerns this job."""
+
+    uid: str
+    type: str
+    cluster_id: str
+    traits: Traits
+    body_hash: str
+    """Hash of what would be submitted today; compared with the reservation's. Empty where there is none: ``unfit``."""
+    unfit: NoSite | None = None
+    """Why what has begun would not be taken today, or could not be judged: it is looked after all the same."""
+    probed: bool = True
+    """It was looked at; until then nothing can be said of it, and whoever looks wakes its jobs."""
+    blocked: Why | None = None
+    """Why nothing can be submitted for now (backend not ready); the job waits."""
+    held: Why | None = None
+    """Why nothing may begin there until a person agrees: the API server's storage has gone back (rule 4)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,8 @@ class Seen:
     """Submissions that this process has sent for this attempt."""
     trying: float = 0.0
     """Seconds since the first of them of which no run was seen."""
+    progress_due: bool = False
+    """The progress of its runs is worth a write: it is another than the status says, and that has said so for long."""
     trouble: str | None = None
     """Why the external system has given no usable answer for a while; None: it answers."""
 

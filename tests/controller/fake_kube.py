@@ -43,6 +43,8 @@ class FakeKube(Kube):
     watchers: list[Callable[[str, Object], None]] = field(default_factory=list)
     silent: bool = False
     """The watch tells nothing: it hangs, or is behind."""
+    meanwhile: dict[tuple[str, str], Callable[[], object]] = field(default_factory=dict)
+    """By verb and plural: done once, while the next such call is under way."""
     behind: bool = False
     """Lists are from a time when there was nothing."""
     hanging: bool = False
@@ -161,6 +163,7 @@ class FakeKube(Kube):
     async def _meet(self, verb: str, resource: Resource, name: str) -> None:
         self.calls.append((verb, resource.plural, name))
         await asyncio.sleep(0)
+        self.meanwhile.pop((verb, resource.plural), lambda: None)()
         if self.hanging:
             await asyncio.sleep(3600)
         self._trip(verb, resource.plural, applied=False)

@@ -50,6 +50,10 @@ class ScriptedBackend:
         """Raised by observe and look_up."""
         self.exact_fault: Exception | None = None
         """Raised by look_up only."""
+        self.takes = 0.0
+        """Seconds until look_up answers."""
+        self.ended_unlisted = False
+        """observe leaves out what has ended."""
         self.found: Probe | Exception = READY
         self.probing: asyncio.Event | None = None
         """probe waits for it, then answers."""
@@ -106,6 +110,9 @@ class ScriptedBackend:
     async def observe(self) -> Snapshot:
         self.observed += 1
         said = Snapshot(self.incarnation, dict(self.runs))
+        if self.ended_unlisted:
+            listed = {key: tuple(run for run in runs if run.active) for key, runs in self.runs.items()}
+            said = Snapshot(self.incarnation, listed)
         if self.gate is not None:
             await self.gate.wait()
         if self.fault is not None:
@@ -114,6 +121,7 @@ class ScriptedBackend:
 
     async def look_up(self, key: str, current: Current | None) -> Sighting:
         self.done.append("look_up")
+        await asyncio.sleep(self.takes)
         fault = self.fault or self.exact_fault
         if fault is not None:
             raise fault

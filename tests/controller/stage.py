@@ -8,12 +8,15 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
+
+from durablejob_controller import external, reconcile
 from durablejob_controller.backends.contract import Plugin
 from durablejob_controller.backends.fake import FakePlugin
 from durablejob_controller.backends.registry import Registry
 from durablejob_controller.backends.spark_standalone import plugin as spark_standalone
 from durablejob_controller.events import EventRecorder
-from durablejob_controller.jobs import Entry, Jobs
+from durablejob_controller.jobs import JobEntry, Jobs
 from durablejob_controller.kube import BACKENDS, CLUSTER_BACKENDS, JOBS, Object
 from durablejob_controller.queue import WorkQueue
 from durablejob_controller.reconcile import Reconciler
@@ -29,6 +32,12 @@ FAST = Settings(
 )
 PATIENCE = 10.0
 """Seconds until a test gives up: the machine may be busy."""
+
+
+def pause(monkeypatch: pytest.MonkeyPatch, backoff: Callable[..., float]) -> None:
+    """What is tried again is tried after these seconds."""
+    for module in (external, reconcile):
+        monkeypatch.setattr(module, "backoff", backoff)
 
 
 async def until(true: Callable[[], object], patience: float = PATIENCE) -> None:
@@ -89,7 +98,7 @@ class Stage:
         found: Object = self.raw(name).get("status") or {}
         return found
 
-    def entry(self, uid: str) -> Entry:
+    def entry(self, uid: str) -> JobEntry:
         entry = self.jobs.get(uid)
         assert entry is not None
         return entry

@@ -11,7 +11,7 @@ from durablejob_api import CREATED_AT
 from durablejob_api.job import DurableJob
 from durablejob_api.marks import RELEASE, RUN_RESTORED
 from durablejob_api.spec import DeletionPolicy, Holder
-from durablejob_api.status import Claim, ClaimState, Outcome, State
+from durablejob_api.status import Claim, ClaimState, Outcome, Progress, State
 from durablejob_controller import reasons
 from durablejob_controller.backends.contract import Deferred, Offer, Phase, Rejected, Run, Traits, Verdict
 from durablejob_controller.decide import decide
@@ -46,6 +46,8 @@ REFUSAL = Rejected("NoSuchQueue", "there is no queue etl")
 NO_ROOM = Deferred("QuotaExceeded", "few, used: 5, limited: 5")
 GONE = NoSite(reasons.backend_not_found("JobBackend", "b", "n"), final=False, missing=0.0)
 NOT_ALLOWED = NoSite(reasons.backend_not_allowed("b", "n"), final=True)
+UNJUDGED: dict[str, Any] = {"body_hash": "", "unfit": NoSite(reasons.not_judged(OSError()), final=False)}
+UNFIT: dict[str, Any] = {"body_hash": "", "unfit": NOT_ALLOWED}
 BLOCKED = reasons.backend_not_ready("b", "Unreachable", "no route to host")
 RUNNING, QUEUED, INERT = Phase.RUNNING, Phase.QUEUED, Phase.INERT
 
@@ -141,6 +143,12 @@ AN_OPEN_CLAIM: dict[str, Row] = {
     "a run under another claim is nothing": (job(_OPEN), site(), listed(run("d1", RUNNING, claim=7)),
         "Submitting claim 2 Open, submit"),
     "but not at once": (job(_OPEN), site(), seen(hold=8), "wait 8"),
+    "not when it would be refused today": (job(_OPEN), site(**UNFIT), seen(),
+        "Failed BackendNotAllowed claim 1 Revoked"),
+    "nor while it cannot be judged": (job(_OPEN), site(**UNJUDGED), seen(), "Submitting NotJudged"),
+    "under its id neither": (job(by_id(claim=OPEN)), site(GATED_ID, **UNJUDGED), seen(), "Submitting NotJudged"),
+    "and it fails where it would be refused": (job(by_id(claim=OPEN)), site(GATED_ID, **UNFIT), seen(),
+        "Failed BackendNotAllowed claim 1 Revoked"),
     "and not with another body": (job(_OPEN), site(body_hash="hash-2"), seen(), "Failed BodyChanged claim 1 Revoked"),
     "and not on a backend that ceased to be ready": (job(_OPEN), site(blocked=BLOCKED), seen(),
         "Submitting BackendNotReady"),
@@ -243,6 +251,10 @@ AN_OBJECT: dict[str, Row] = {
     "it runs, and its end was noted before, for a reason that shows no more": (job(_NOTED), site(OBJECT),
         seen(run("o1", RUNNING)), "kill o1"),
     "inert, and the refusal is known from before": (job(_NOTED), site(OBJECT), seen(run("o1", INERT)), "kill o1"),
+    "inert, and it would be refused today": (job(by_object()), site(OBJECT, **UNFIT), seen(run("o1", INERT)),
+        "Cancelling BackendNotAllowed, kill o1"),
+    "inert, and it cannot be judged": (job(by_object()), site(OBJECT, **UNJUDGED), seen(run("o1", INERT)),
+        "Submitting NotJudged"),
     "inert, and the body has changed": (job(by_object()), site(OBJECT, body_hash="hash-2"), seen(run("o1", INERT)),
         "Cancelling BodyChanged, kill o1"),
     "inert, with Orphan: it is activated first": (job(by_object(), **ORPHAN), site(OBJECT), seen(run("o1", INERT)),
@@ -345,6 +357,12 @@ A_RESERVED_ID: dict[str, Row] = {
         "Failed NoSuchQueue"),
     "a refusal says nothing of a run that is known": (job(_SEEN, state=State.SUBMITTED), site(FENCED_ID),
         seen(run("a1", QUEUED, **_AT), rejected=REFUSAL), "Submitted"),
+    "it cannot be judged": (job(by_id()), site(FENCED_ID, **UNJUDGED), seen(), "Submitting NotJudged"),
+    "it cannot be judged, and it is closed": (job(by_id()), site(FENCED_ID, **UNJUDGED), seen(closed=True),
+        "Failed ClosedBeforeStart"),
+    "it would be refused today": (job(by_id()), site(FENCED_ID, **UNFIT), seen(), "close"),
+    "it would be refused today, and it is closed": (job(by_id()), site(FENCED_ID, **UNFIT), seen(closed=True),
+        "Failed BackendNotAllowed"),
     "the body has changed": (job(by_id()), site(FENCED_ID, body_hash="hash-2"), seen(), "close"),
     "the body has changed, and it is closed": (job(by_id()), site(FENCED_ID, body_hash="hash-2"), seen(closed=True),
         "Failed BodyChanged"),
@@ -554,6 +572,22 @@ def test_what_is_news_is_said_once() -> None:
     assert isinstance(first, Record)
     again = job(suspend=True).model_copy(update={"status": first.status})
     assert told(decide(again, site(), NOTHING_YET, NOW)) == "wait"
+
+
+def test_progress_is_news_when_it_is_due_and_an_end_keeps_none() -> None:
+    given = job(by_object(started_at=NOW), state=State.RUNNING)
+    first = decide(given, site(OBJECT), seen(run("o1", RUNNING, progress=Progress(percent=3))), NOW)
+    assert isinstance(first, Record)
+    given = given.model_copy(update={"status": first.status})
+    further = run("o1", RUNNING, progress=Progress(percent=4))
+    assert told(decide(given, site(OBJECT), seen(further), NOW)) == "wait"
+    again = decide(given, site(OBJECT), seen(further, progress_due=True), NOW)
+    assert isinstance(again, Record)
+    assert again.status.progress == Progress(percent=4)
+    for verdict in (Verdict.SUCCEEDED, Verdict.KILLED):
+        over = decide(given, site(OBJECT), seen(run("o1", verdict)), NOW)
+        assert isinstance(over, Record)
+        assert over.status.progress is None
 
 
 def test_the_reservation_pins_the_backend_and_the_body() -> None:

@@ -12,7 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
+from durablejob_api.status import Current
 from durablejob_controller import engine as engines
+from durablejob_controller.backends.contract import Sighting
 from durablejob_controller.backends.fake import world
 from durablejob_controller.backends.registry import Registry
 from durablejob_controller.engine import Engine
@@ -20,6 +22,7 @@ from durablejob_controller.errors import KubernetesUnavailable, NotServed
 from durablejob_controller.kube import BACKENDS, JOBS, LEASES, NAMESPACES, Object
 from durablejob_controller.settings import Settings
 from tests.controller.fake_kube import FakeKube, backend_object, job_object
+from tests.controller.scripted_backend import ScriptedBackend, ScriptedPlugin
 from tests.controller.stage import FAST, until
 
 SETTINGS = replace(
@@ -30,9 +33,9 @@ SETTINGS = replace(
 class Running:
     """An engine on a cluster of its own; its watch is the fake API server's."""
 
-    def __init__(self, kube: FakeKube, settings: Settings) -> None:
+    def __init__(self, kube: FakeKube, settings: Settings, registry: Registry | None = None) -> None:
         self.kube = kube
-        self.engine = Engine(kube, settings, Registry.installed())
+        self.engine = Engine(kube, settings, registry or Registry.installed())
         self.tasks: list[asyncio.Future[None]] = []
         kube.watchers.append(self.seen)
 
@@ -55,8 +58,10 @@ def cluster() -> FakeKube:
 
 
 @asynccontextmanager
-async def running(kube: FakeKube, settings: Settings = SETTINGS) -> AsyncIterator[Running]:
-    its = Running(kube, settings)
+async def running(
+    kube: FakeKube, settings: Settings = SETTINGS, registry: Registry | None = None
+) -> AsyncIterator[Running]:
+    its = Running(kube, settings, registry)
     try:
         await its.engine.start()
         yield its
@@ -68,6 +73,10 @@ async def running(kube: FakeKube, settings: Settings = SETTINGS) -> AsyncIterato
 
 def state(kube: FakeKube, name: str = "load") -> str:
     return str(kube.objects[(JOBS.plural, "data", name)].get("status", {}).get("state", ""))
+
+
+def ref(name: str) -> Object:
+    return {"kind": "JobBackend", "name": name, "type": "Plugin"}
 
 
 def backend(kube: FakeKube, **spec: Any) -> str:
@@ -151,6 +160,30 @@ async def test_two_that_both_decide_start_each_program_once() -> None:
             kube.add(JOBS, job_object(f"job-{number}"))
         await until(lambda: all(state(kube, f"job-{n}") == "Succeeded" for n in range(10)))
     assert len(world(name).ledger) == 10
+
+
+async def test_one_slow_backend_does_not_hold_up_the_jobs_of_another() -> None:
+    kube = cluster()
+    slow, well = ScriptedBackend(), ScriptedBackend()
+    registry = Registry({"scripted": ScriptedPlugin({"slow": slow, "well": well})})
+    for name in ("slow", "well"):
+        kube.add(BACKENDS, backend_object(name, plugin={"name": "scripted", "parameters": {"name": name}}))
+    answer = asyncio.Event()
+
+    async def waits(key: str, current: Current | None) -> Sighting:
+        slow.done.append("look_up")
+        await answer.wait()
+        return Sighting((), "life-1")
+
+    slow.look_up = waits  # type: ignore[method-assign]
+    async with running(kube, replace(SETTINGS, workers=4), registry):
+        for number in range(10):
+            kube.add(JOBS, job_object(f"job-{number}", backendRef=ref("slow")))
+        await until(lambda: slow.done.count("look_up") == 2)
+        kube.add(JOBS, job_object("well", backendRef=ref("well")))
+        await until(lambda: well.submitted)
+        assert slow.done.count("look_up") == 2  # half of the workers
+        answer.set()
 
 
 async def test_what_the_watch_has_missed_is_found_by_the_periodic_list() -> None:

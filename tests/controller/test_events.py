@@ -9,8 +9,8 @@ import pytest
 
 from durablejob_api.job import DurableJob
 from durablejob_api.status import DurableJobStatus
-from durablejob_controller.errors import Forbidden, KubernetesUnavailable
-from durablejob_controller.events import EventRecorder, transition
+from durablejob_controller.errors import Forbidden, KubernetesUnavailable, Refused
+from durablejob_controller.events import EventRecorder, Transition, transition
 from durablejob_controller.kube import EVENTS
 from tests.controller.fake_kube import FakeKube, job_object
 from tests.controller.stage import until
@@ -90,6 +90,27 @@ async def test_an_event_that_cannot_be_posted_does_not_stop_the_next() -> None:
     await until(lambda: kube.written("events"))
     assert [event["reason"] for event in kube.written("events")] == ["Three"]
     assert not posting.done()
+    posting.cancel()
+    await asyncio.gather(posting, return_exceptions=True)
+
+
+@pytest.mark.parametrize("text", ["x" * 2000, "я" * 1000, "…" * 1000])
+async def test_a_note_is_as_long_as_the_api_server_lets_it_be(text: str) -> None:
+    recorder = EventRecorder(FakeKube(), "replica-1")
+    recorder.post(job(), Transition("Failed", text, warning=True, action="Failed"))
+    note = recorder._queue.get_nowait()["note"]
+    assert text.startswith(note)
+    assert 1021 <= len(note.encode()) <= 1024
+
+
+async def test_an_event_that_is_refused_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    kube = FakeKube()
+    recorder = EventRecorder(kube, "replica-1")
+    kube.fail("create", EVENTS, Refused("note: can have at most 1024 bytes"))
+    posting = asyncio.create_task(recorder.run())
+    recorder.transition(job(), None, status("Running", "Running"))
+    await until(lambda: caplog.text)
+    assert "at most 1024 bytes" in caplog.text
     posting.cancel()
     await asyncio.gather(posting, return_exceptions=True)
 

@@ -10,8 +10,8 @@ import pytest
 
 from durablejob_api.names import attempt_key
 from durablejob_api.spec import DeletionPolicy
-from durablejob_controller.backends.contract import Offer, Phase, Rejected, Run, Sighting
-from durablejob_controller.jobs import CONFIRMED_FOR, Entry, Jobs, address_of, parse
+from durablejob_controller.backends.contract import Offer, Phase, Rejected, Run, Sighting, Verdict
+from durablejob_controller.jobs import CONFIRMED_FOR, JobEntry, Jobs, address_of, parse
 from durablejob_controller.kube import Object
 from tests.controller.fake_kube import job_object
 
@@ -31,7 +31,7 @@ def status(attempt: int = 1, outcome: str | None = None) -> Object:
     return {"state": outcome or "Running", "current": current}
 
 
-def put(jobs: Jobs, raw: Object) -> Entry:
+def put(jobs: Jobs, raw: Object) -> JobEntry:
     entry = jobs.put(raw)
     assert entry is not None
     return entry
@@ -60,11 +60,11 @@ def test_versions_that_are_not_numbers_are_all_taken_once() -> None:
 def test_the_memory_of_a_job_outlives_its_versions() -> None:
     jobs = Jobs()
     entry = put(jobs, version(1))
-    entry.doubts, entry.parked = 3, True
+    entry.tries, entry.parked = 3, True
     before = entry.read
     time.sleep(0.001)
     assert put(jobs, version(2)) is entry
-    assert (entry.doubts, entry.parked) == (3, False)
+    assert (entry.tries, entry.parked) == (3, False)
     assert entry.read > before
 
 
@@ -192,9 +192,9 @@ def test_another_attempt_begins_without_what_was_learnt_about_the_last() -> None
     jobs = Jobs()
     entry = put(jobs, version(1, status=status(1)))
     entry.saw(Sighting((Run("d", Phase.RUNNING),), "life"), 5.0, exact=True)
-    entry.doubts, entry.not_before = 2, 9.0
+    entry.tries, entry.not_before = 2, 9.0
     put(jobs, version(2, status=status(2), attempt=2))
-    assert (entry.sighting, entry.exact, entry.asked, entry.doubts, entry.not_before) == (None, False, 0.0, 0, 0.0)
+    assert (entry.sighting, entry.exact, entry.asked, entry.tries, entry.not_before) == (None, False, 0.0, 0, 0.0)
 
 
 def test_a_repeated_answer_keeps_its_age_and_an_older_one_is_ignored() -> None:
@@ -271,10 +271,33 @@ def test_a_confirmed_answer_grows_old(monkeypatch: pytest.MonkeyPatch) -> None:
     entry = put(Jobs(), version(1))
     entry.saw(ABSENT, entry.read, exact=True)
     assert entry.confirmed
-    monkeypatch.setattr(time, "monotonic", lambda: entry.read + CONFIRMED_FOR)
+    monkeypatch.setattr(time, "monotonic", lambda: entry.heard + CONFIRMED_FOR)
     assert not entry.confirmed
     entry.saw(ABSENT, entry.read + 1, exact=False)
     assert (entry.asked, entry.exact) == (entry.read + 1, False)
+
+
+def test_a_slow_answer_is_as_good_as_a_quick_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = put(Jobs(), version(1))
+    answered = entry.read + 2 * CONFIRMED_FOR
+    monkeypatch.setattr(time, "monotonic", lambda: answered)
+    entry.saw(ABSENT, entry.read, exact=True)
+    assert entry.confirmed
+    monkeypatch.setattr(time, "monotonic", lambda: answered + CONFIRMED_FOR)
+    assert not entry.confirmed
+
+
+def test_a_batch_that_leaves_out_what_has_ended_says_nothing_new() -> None:
+    entry = put(Jobs(), version(1))
+    sent = entry.read
+    over = Sighting((Run("d", Phase.ENDED, verdict=Verdict.SUCCEEDED),), "life")
+    entry.saw(over, sent, exact=True)
+    entry.saw(ABSENT, sent + 0.001, exact=False)
+    assert (entry.sighting, entry.confirmed) == (over, True)
+    entry.saw(THERE, sent + 0.002, exact=False)
+    assert (entry.sighting, entry.confirmed) == (THERE, False)
+    entry.saw(ABSENT, sent + 0.003, exact=False)
+    assert entry.sighting == ABSENT
 
 
 def test_the_refusal_of_a_claim_is_forgotten_with_the_claim() -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
+from durablejob_api.status import Progress
 from durablejob_controller import poller as pollers
 from durablejob_controller.backends.contract import Phase, Run, Verdict
 from durablejob_controller.errors import BackendUnavailable
@@ -28,10 +29,12 @@ class Scene:
     changed: list[set[str]] = field(default_factory=list)
     recovered: int = 0
     wanted: int = 1
+    due: bool = False
+    """Progress is to be told."""
 
     def __post_init__(self) -> None:
         self.poller = Poller(
-            "prod", self.backend, changed=self.changed.append, recovered=self._recovered,
+            "prod", self.backend, changed=self.changed.append, moved=lambda *_: self.due, recovered=self._recovered,
             wanted=lambda: self.wanted, interval=0.02,
         )  # fmt: skip
 
@@ -159,6 +162,21 @@ async def test_only_keys_that_changed_are_told() -> None:
     scene.backend.runs = {"a": (ENDED,), "c": (QUEUED,)}
     await scene.poller.fresh()
     assert told == [{"a", "b"}, set(), {"a", "c"}, {"a", "b"}]
+
+
+async def test_progress_is_told_only_when_it_is_due() -> None:
+    scene = Scene()
+
+    async def goes_on(percent: int) -> set[str]:
+        scene.backend.runs = {"a": (replace(RUNNING, progress=Progress(percent=percent)),), "b": (RUNNING,)}
+        await scene.poller.fresh()
+        return scene.changed[-1]
+
+    assert await goes_on(3) == {"a", "b"}
+    assert await goes_on(4) == set()
+    scene.due = True
+    assert await goes_on(5) == {"a"}
+    assert await goes_on(5) == {"a"}  # also when it has gone on before
 
 
 async def test_a_new_life_of_the_system_concerns_every_key() -> None:

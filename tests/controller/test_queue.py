@@ -43,6 +43,46 @@ async def test_a_key_that_is_added_while_it_is_worked_on_comes_once_more_afterwa
     assert len(queue) == 0
 
 
+async def test_lanes_take_turns() -> None:
+    queue = WorkQueue(lambda key: key[0])
+    for key in ("a1", "a2", "a3", "b1", "b2", "c1"):
+        queue.add(key)
+    assert len(queue) == 6
+    assert [await queue.get() for _ in range(6)] == ["a1", "b1", "c1", "a2", "b2", "a3"]
+
+
+async def test_of_each_lane_only_its_share_is_given_out_and_the_rest_as_soon_as_one_is_done() -> None:
+    queue = WorkQueue(lambda key: key[0], share=2)
+    for key in ("a1", "a2", "a3", "b1", "a4"):
+        queue.add(key)
+    assert [await queue.get() for _ in range(3)] == ["a1", "b1", "a2"]
+    waiting = [asyncio.create_task(queue.get()) for _ in range(2)]
+    await asyncio.sleep(0.02)
+    assert not any(task.done() for task in waiting)
+    queue.add("b2")
+    await until(lambda: any(task.done() for task in waiting))
+    queue.done("a1")
+    await until(lambda: all(task.done() for task in waiting))
+    assert {task.result() for task in waiting} == {"b2", "a3"}
+    queue.add("a2")
+    queue.done("a2")
+    assert [await queue.get(), len(queue)] == ["a4", 1]
+
+
+async def test_a_key_counts_in_the_lane_in_which_it_was_given_out() -> None:
+    lanes = {"x": "a"}
+    queue = WorkQueue(lambda key: lanes.get(key, "b"), share=1)
+    queue.add("x")
+    assert await queue.get() == "x"
+    lanes["x"] = "b"  # its job names another backend by now
+    queue.add("y")
+    assert await queue.get() == "y"
+    queue.add("x")
+    queue.done("x")
+    queue.done("y")
+    assert await queue.get() == "x"
+
+
 async def test_what_is_planned_for_later_comes_when_it_is_due() -> None:
     queue = WorkQueue()
     queue.add_after("late", 0.06)

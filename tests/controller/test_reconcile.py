@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import time
 import uuid
 from dataclasses import replace
 
 import pytest
 
+from durablejob_api.status import Progress
+from durablejob_controller import jobs
 from durablejob_controller.backends.contract import Identity, Phase, Rejected, Run, Traits, Verdict
 from durablejob_controller.backends.fake import world
 from durablejob_controller.kube import JOBS, SECRETS
-from tests.controller.stage import staged
+from tests.controller.stage import pause, staged, until
 
 
 def cluster() -> str:
@@ -129,6 +132,55 @@ async def test_a_finished_job_is_deleted_when_its_time_is_over() -> None:
         assert (JOBS.plural, "data", "load") not in stage.kube.objects
 
 
+# --- progress ------------------------------------------------------------------------------------------
+
+
+async def test_progress_is_told_now_and_then_and_a_finished_job_keeps_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "PROGRESS_EVERY", 0.2)
+    async with staged() as stage:
+        backend = await stage.use_scripted()
+
+        def at(percent: int) -> None:
+            run = Run("app-1", Phase.RUNNING, started_time="1", progress=Progress(percent=percent))
+            backend.runs = {submission.current.key: (run,)}
+
+        stage.job()
+        await stage.work(lambda: backend.submitted)
+        (submission,) = backend.submitted
+        at(3)
+        await stage.work(lambda: stage.status().get("progress") == {"percent": 3})
+        await stage.work(lambda: stage.state() == "Running")
+        writes = len(stage.status_writes())
+        began, percent = time.monotonic(), 3
+        while time.monotonic() - began < 0.5:
+            at(percent := percent + 1)
+            observed = backend.observed
+            await stage.work(lambda seen=observed: backend.observed > seen + 1)  # type: ignore[misc]
+        assert 1 <= len(stage.status_writes()) - writes <= 3
+        at(99)
+        await stage.work(lambda: stage.status()["progress"] == {"percent": 99})
+        over = Run("app-1", Phase.ENDED, started_time="1", verdict=Verdict.SUCCEEDED)
+        backend.runs = {submission.current.key: (over,)}
+        await stage.work(lambda: stage.state() == "Succeeded")
+        assert "progress" not in stage.status()
+
+
+async def test_progress_that_nobody_is_to_be_told_of_wakes_no_job() -> None:
+    async with staged() as stage:
+        backend = await stage.use_scripted()
+        stage.job()
+        await stage.work(lambda: backend.submitted)
+        (submission,) = backend.submitted
+        run = Run("app-1", Phase.RUNNING, started_time="1", progress=Progress(percent=3))
+        backend.runs = {submission.current.key: (run,)}
+        await stage.work(lambda: stage.state() == "Running")
+        await stage.work(lambda: not len(stage.queue))
+        backend.runs = {submission.current.key: (replace(run, progress=Progress(percent=4)),)}
+        observed = backend.observed
+        await until(lambda: backend.observed > observed + 2)
+        assert len(stage.queue) == 0
+
+
 # --- Secrets -------------------------------------------------------------------------------------------
 
 
@@ -219,7 +271,7 @@ async def test_a_submission_whose_answer_was_lost_is_found_and_not_repeated() ->
 
 
 async def test_a_submission_that_was_lost_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("durablejob_controller.reconcile.backoff", lambda *_: 0.05)
+    pause(monkeypatch, lambda *_: 0.05)
     name = cluster()
     async with staged() as stage:
         await stage.backend(clusterID=name, plugin={"name": "fake", "parameters": {"fault": "dropped"}})

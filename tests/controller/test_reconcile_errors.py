@@ -11,7 +11,7 @@ from datetime import datetime
 import pytest
 
 from durablejob_api.job import DurableJob
-from durablejob_controller import jobs, reconcile, steps
+from durablejob_controller import external, jobs, reconcile, steps
 from durablejob_controller import poller as pollers
 from durablejob_controller.backends.contract import Deferred, Identity, Phase, Run, Traits, Unclear, Verdict
 from durablejob_controller.backends.fake import world
@@ -31,14 +31,14 @@ from durablejob_controller.kube import BACKENDS, JOBS, SECRETS, Object
 from durablejob_controller.views import Decision, NoSite, Seen, Site
 from tests.controller.fake_kube import backend_object
 from tests.controller.scripted_backend import READY
-from tests.controller.stage import FAST, Stage, staged, until
+from tests.controller.stage import FAST, Stage, pause, staged, until
 
 SECRET_ENV = [{"name": "P", "valueFrom": {"secretKeyRef": {"name": "db", "key": "password"}}}]
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reconcile, "backoff", lambda times, *_: 0.01 * 2 ** min(times, 5))
+    pause(monkeypatch, lambda times, *_: 0.01 * 2 ** min(times, 5))
 
 
 async def fake(stage: Stage, seconds: str = "0.1") -> str:
@@ -160,7 +160,7 @@ async def test_a_secret_that_cannot_be_read_now_is_no_missing_secret(error: Exce
 async def test_a_secret_that_may_not_be_read_uses_up_no_claim_and_is_named_in_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("durablejob_controller.reconcile.backoff", lambda *_: 0.02)
+    pause(monkeypatch, lambda *_: 0.02)
     async with staged() as stage:
         backend = await stage.use_scripted()
         backend.traits = Traits(Identity.CLAIM, gated=True)
@@ -232,7 +232,7 @@ async def test_what_waits_in_a_queue_is_killed_when_its_system_is_back_though_it
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(pollers, "TROUBLE_AFTER", 0.05)
-    monkeypatch.setattr(reconcile, "LOOK_AGAIN", 0.05)
+    monkeypatch.setattr(external, "LOOK_AGAIN", 0.05)
     async with staged() as stage:
         backend = await stage.use_scripted()
         backend.traits = Traits(Identity.CLAIM, gated=True)
@@ -276,7 +276,9 @@ async def test_a_job_whose_exact_look_ups_had_no_answer_goes_on_when_they_have_a
     for module in (pollers, jobs):
         monkeypatch.setattr(module, "TROUBLE_AFTER", 0.05)
     async with staged(replace(FAST, poll_interval=0.3)) as stage:
-        stage.reconciler._poll_interval = 0.01  # it looks again before there is a newer batch
+        stage.reconciler._poll_interval = stage.reconciler._external._poll_interval = (
+            0.01  # it looks again before there is a newer batch
+        )
         backend = await stage.use_scripted()
         backend.exact_fault = BackendUnavailable("rm:8088 is INITIALIZING")
         stage.job()
@@ -362,7 +364,7 @@ async def test_an_outage_in_the_middle_of_submitting_is_waited_for_however_long_
 async def test_a_kill_that_is_refused_is_told_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (pollers, jobs):
         monkeypatch.setattr(module, "TROUBLE_AFTER", 0.05)
-    monkeypatch.setattr(reconcile, "LOOK_AGAIN", 0.05)
+    monkeypatch.setattr(external, "LOOK_AGAIN", 0.05)
     async with staged() as stage:
         backend = await stage.use_scripted()
         backend.on_submit = lambda s: backend.runs.update({s.current.key: (Run("app-1", Phase.RUNNING),)})
@@ -470,6 +472,19 @@ async def test_no_worker_waits_for_a_system_that_is_known_to_be_away(monkeypatch
         assert all(stage.reason(f"stuck-{number}") == "BackendUnreachable" for number in range(20))
 
 
+async def test_a_system_that_takes_its_time_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each exact look-up takes longer than its answer counts, and batches come in between."""
+    monkeypatch.setattr(jobs, "CONFIRMED_FOR", 0.08)
+    async with staged() as stage:
+        backend = await stage.use_scripted()
+        backend.takes, backend.ended_unlisted = 0.1, True
+        over = (Run("app-1", Phase.ENDED, started_time="1", verdict=Verdict.FAILED),)
+        backend.on_submit = lambda s: backend.runs.update({s.current.key: over})
+        stage.job()
+        await stage.work(lambda: stage.state() == "Failed", patience=3.0)
+        assert len(backend.submitted) == 1
+
+
 async def test_a_job_that_makes_the_controller_stumble_does_not_stop_the_others(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -538,6 +553,19 @@ async def test_errors_say_which_job_they_are_about(caplog: pytest.LogCaptureFixt
         await stage.work(lambda: stage.state() == "Succeeded")
         (line,) = [record for record in caplog.records if "503" in record.message]
         assert (line.__dict__["job"], line.__dict__["namespace"], line.__dict__["attempt"]) == ("load", "data", 1)
+
+
+async def test_a_version_that_cannot_be_taken_in_after_a_conflict_ends_no_worker(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with staged() as stage:
+        name = await fake(stage, "0")
+        stage.kube.silent = True
+        stage.kube.change(JOBS, "data", "load", metadata={"creationTimestamp": "yesterday"})
+        await stage.work(lambda: "load: unexpected error" in caplog.text)
+        stage.kube.change(JOBS, "data", "load", metadata={"creationTimestamp": "2026-01-01T00:00:00Z"})
+        await stage.work(lambda: stage.state() == "Succeeded")
+        assert len(world(name).ledger) == 1
 
 
 async def test_an_unfinished_step_of_a_vanished_object_is_no_error() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from durablejob_api.names import attempt_key
-from durablejob_controller.backends.contract import Phase, Run, Verdict
+from durablejob_controller.backends.contract import Phase, Run, Unclear, Verdict
 from durablejob_controller.errors import InvalidBackend, InvalidWork, KubernetesUnavailable, NotFound
 from durablejob_controller.kube import BACKENDS, CLUSTER_BACKENDS, JOBS, NAMESPACES, SECRETS
 from durablejob_controller.views import NoSite, Site
@@ -165,6 +165,21 @@ async def test_an_error_in_judging_it_blinds_nobody_for_what_runs() -> None:
         await stage.work(lambda: stage.state() == "Succeeded")
 
 
+async def test_an_error_in_judging_it_does_not_end_what_was_reserved() -> None:
+    async with staged() as stage:
+        await stage.use_scripted()
+        stage.scripted.answer = Unclear("no complete answer")
+        uid = stage.job()
+        await stage.work(lambda: stage.scripted.submitted)
+        stage.scripted.invalid = OverflowError("bug")
+        stage.queue.add(uid)
+        await stage.work(lambda: stage.reason() == "NotJudged")
+        assert stage.state() == "Submitting"
+        sent, stage.scripted.invalid = len(stage.scripted.submitted), None
+        stage.queue.add(uid)
+        await stage.work(lambda: len(stage.scripted.submitted) > sent)
+
+
 @pytest.mark.parametrize("change", [{"namespaces": []}, {"namespaces": ["data"]}])
 async def test_what_has_begun_is_followed_though_its_backend_would_refuse_it_today(change: dict[str, Any]) -> None:
     async with staged() as stage:
@@ -177,7 +192,8 @@ async def test_what_has_begun_is_followed_though_its_backend_would_refuse_it_tod
         entry = stage.entry(uid)
         found = await stage.sites.site(entry)
         assert isinstance(found, Site)
-        assert found.body_hash == ""  # and nothing is submitted any more
+        assert found.unfit is not None  # and nothing is submitted any more
+        assert found.unfit.final
 
 
 async def test_what_an_attempt_holds_is_let_go_on_its_own_backend_before_the_next_begins_on_another() -> None:
@@ -232,7 +248,7 @@ async def test_a_backend_that_cannot_be_used_says_why_and_the_others_go_on(spec:
 
 @pytest.mark.parametrize("error", [InvalidBackend("spec.x: no"), ZeroDivisionError("bug")])
 async def test_a_plugin_that_stumbles_is_tried_again(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("durablejob_controller.sites.PROBE_AGAIN", 0.05)
+    monkeypatch.setattr("durablejob_controller.prober.PROBE_AGAIN", 0.05)
     async with staged() as stage:
         plugin = stage.registry._named["scripted"]
         plugin.error = error  # type: ignore[attr-defined]

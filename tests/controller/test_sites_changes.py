@@ -107,7 +107,7 @@ async def test_who_waits_for_a_backend_that_is_replaced_gets_an_error_and_no_can
 async def test_a_probe_that_fails_is_tried_again_and_stops_nobody(
     error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("durablejob_controller.sites.PROBE_AGAIN", 0.05)
+    monkeypatch.setattr("durablejob_controller.prober.PROBE_AGAIN", 0.05)
     async with staged() as stage:
         stage.scripted.found = error
         await stage.backend(**SCRIPTED)
@@ -125,9 +125,16 @@ async def test_a_backend_that_is_not_ready_is_probed_ever_more_seldom_unless_job
     async with staged(Settings(probe_interval=30)) as stage:
         await stage.backend(**SCRIPTED)
         (entry,) = stage.sites.entries()
-        assert [stage.sites._pause(entry, failures) for failures in (0, 1, 2, 3, 4, 99)] == [30, 5, 10, 20, 30, 30]
+        assert [stage.sites._prober._pause(entry, failures) for failures in (0, 1, 2, 3, 4, 99)] == [
+            30,
+            5,
+            10,
+            20,
+            30,
+            30,
+        ]
         stage.job()
-        assert [stage.sites._pause(entry, failures) for failures in (0, 1, 2, 3, 4, 99)] == [30, 5, 5, 5, 5, 5]
+        assert [stage.sites._prober._pause(entry, failures) for failures in (0, 1, 2, 3, 4, 99)] == [30, 5, 5, 5, 5, 5]
 
 
 async def test_a_new_leader_probes_its_backends_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,7 +265,7 @@ async def test_a_deletion_that_comes_during_our_own_write_is_not_forgotten() -> 
 
 
 async def test_a_token_that_was_refused_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("durablejob_controller.sites.PROBE_AGAIN", 0.05)
+    monkeypatch.setattr("durablejob_controller.prober.PROBE_AGAIN", 0.05)
     masters = [{"rest": "http://127.0.0.1:9", "ui": "http://127.0.0.1:9"}]
     spec = {"sparkStandalone": {"masters": masters, "tokenSecretRef": {"name": "t"}}}
     async with staged() as stage:
@@ -279,3 +286,21 @@ async def test_a_token_that_was_refused_is_read_again(monkeypatch: pytest.Monkey
         assert stage.scripted.surroundings is not None
         assert stage.scripted.surroundings.token == "new"
         assert "new" not in repr(stage.scripted.surroundings)
+
+
+async def test_a_token_that_cannot_be_read_again_keeps_nobody_from_probing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("durablejob_controller.prober.PROBE_AGAIN", 0.05)
+    masters = [{"rest": "http://127.0.0.1:9", "ui": "http://127.0.0.1:9"}]
+    async with staged() as stage:
+        plugin = ScriptedPlugin({"": stage.scripted})
+        stage.registry._typed = dict.fromkeys(stage.registry._typed, plugin)
+        stage.scripted.found = Probe(False, "CredentialsRefused", "401", Guarantee.NONE)
+        stage.kube.add(SECRETS, {"metadata": {"name": "t", "namespace": "data"}, "data": {"token": "eA=="}})
+        await stage.backend(sparkStandalone={"masters": masters, "tokenSecretRef": {"name": "t"}})
+        stage.kube.fail("get", SECRETS, KubernetesUnavailable("away"), times=10**6)
+        before = stage.scripted.done.count("probe")
+        await until(lambda: stage.scripted.done.count("probe") > before + 1)
+        assert "its token cannot be read again: away" in caplog.text
+        assert "not written" not in caplog.text

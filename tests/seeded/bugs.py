@@ -39,12 +39,24 @@ BUGS = (
     ),
     Bug(
         "it is submitted before it is recorded", _C + "reconcile.py",
-        "return await self._record(entry, status) and await self._submit(uid, entry, secrets)",
-        "return await self._submit(uid, entry, secrets) and await self._record(entry, status)",
+        "                written = await self._record(entry, status)\n"
+        "                return written is not None and await self._external.submit(uid, entry, written, secrets)\n",
+        "                again = await self._external.submit(uid, entry, version, secrets)\n"
+        "                return await self._record(entry, status) is not None and again\n",
         _RECONCILE,
     ),
     Bug(
-        "a body is sent that is not the one that was reserved", _C + "reconcile.py",
+        "another version is replaced than the one that was decided upon", _C + "reconcile.py",
+        "                if not entry.is_at(version):\n", "                if False:\n",
+        ("tests/controller/test_meanwhile.py",),
+    ),
+    Bug(
+        "a job is submitted that is cancelled by now", _C + "external.py",
+        "            return True  # it may be cancelled by now, or another claim be open\n", "            pass\n",
+        ("tests/controller/test_meanwhile.py",),
+    ),
+    Bug(
+        "a body is sent that is not the one that was reserved", _C + "external.py",
         "if backend.body_hash(entry.job, current.key) != current.reservation.body_hash:",
         "if False:",
         _RECONCILE,
@@ -181,7 +193,7 @@ BUGS = (
         _GATE,
     ),
     Bug(
-        "what the reserving write tells of a restore comes too late", _C + "reconcile.py",
+        "what the reserving write tells of a restore comes too late", _C + "external.py",
         "        if self._sites.held(entry.job) is not None:\n"
         "            return True  # the answer to our last call has told it: decide again\n",
         "",
@@ -218,6 +230,16 @@ BUGS = (
         _JOBS,
     ),
     Bug(
+        "an answer grows old while it is waited for: who answers slowly is never believed", _C + "jobs.py",
+        "time.monotonic() - self.heard < CONFIRMED_FOR", "time.monotonic() - self.asked < CONFIRMED_FOR",
+        _JOBS,
+    ),
+    Bug(
+        "what a batch leaves out takes an exact answer away", _C + "jobs.py",
+        "self.sighting is not None and _tells_no_more(sighting, self.sighting):", "same:",
+        (*_JOBS, *_RECONCILE),
+    ),
+    Bug(
         "an older version of a job replaces a newer one", _C + "jobs.py",
         "if old is not None and not is_newer(raw, old.raw):",
         "if False:",
@@ -228,6 +250,11 @@ BUGS = (
         "        if key in self._active:\n            self._again.add(key)\n        elif",
         "        if",
         ("tests/controller/test_queue.py",),
+    ),
+    Bug(
+        "one slow backend takes all workers", _C + "engine.py",
+        "WorkQueue(self._backend_of, max(1, settings.workers // 2))", "WorkQueue()",
+        ("tests/controller/test_engine.py",),
     ),
     Bug(
         "a leader goes on deciding when its lease has run out", _C + "lease.py",
@@ -368,6 +395,26 @@ BUGS = (
     Bug(
         "an old answer that lacks a start time counts as another start", _C + "ungated.py",
         "    if again and not seen.fresh:\n", "    if False:\n",
+        _DECIDE,
+    ),
+    Bug(
+        "progress is written at every look", _C + "jobs.py",
+        "if time.monotonic() - self.progress_since < PROGRESS_EVERY:", "if False:",
+        _RECONCILE,
+    ),
+    Bug(
+        "a finished job keeps the progress that it once told", _C + "record.py",
+        ".model_copy(update={\"progress\": said})", "",
+        _DECIDE,
+    ),
+    Bug(
+        "an error in judging a job's work ends what was reserved", _C + "steps.py",
+        "        return site.unfit.why if site.unfit.final else None\n", "        return site.unfit.why\n",
+        _DECIDE,
+    ),
+    Bug(
+        "what cannot be judged is submitted", _C + "steps.py",
+        "    if site.unfit is not None:  # an error in judging it", "    if False:  # an error in judging it",
         _DECIDE,
     ),
     Bug(

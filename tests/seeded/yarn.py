@@ -78,7 +78,7 @@ YARN = (
         _DECIDE,
     ),
     Bug(
-        "the engine keeps which run was seen to itself", "controller/durablejob_controller/reconcile.py",
+        "the engine keeps which run was seen to itself", "controller/durablejob_controller/external.py",
         ", seen=first.seen))", "))",
         ("tests/backends/yarn/test_forgotten.py",),
     ),
@@ -135,13 +135,13 @@ YARN = (
         _DECIDE,
     ),
     Bug(
-        "a fence that cannot be closed is told to nobody", "controller/durablejob_controller/reconcile.py",
+        "a fence that cannot be closed is told to nobody", "controller/durablejob_controller/external.py",
         'await self._heard(entry, "close", backend.close(entry.job, current, seen=first.seen))',
         "await backend.close(entry.job, current, seen=first.seen)",
         ("tests/controller/test_reconcile_errors.py",),
     ),
     Bug(
-        "an outage counts as trying", "controller/durablejob_controller/reconcile.py",
+        "an outage counts as trying", "controller/durablejob_controller/external.py",
         "            entry.trying_since = None  # an outage is waited for, however long it is\n", "",
         ("tests/controller/test_reconcile_errors.py",),
     ),

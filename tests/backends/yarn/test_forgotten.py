@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 
-from durablejob_controller import reconcile
 from durablejob_controller.backends.yarn import plugin
 from durablejob_controller.errors import KubernetesUnavailable
 from durablejob_controller.kube import BACKENDS, JOBS
 from tests.backends.yarn import works
 from tests.backends.yarn.scripted_yarn import App, ScriptedYarn
-from tests.controller.stage import Stage, staged
+from tests.controller.stage import Stage, pause, staged
 
 
 async def _ends_at_once(cluster: ScriptedYarn, app: App) -> None:
@@ -36,16 +35,16 @@ async def test_what_was_seen_and_is_evicted_before_its_end_is_written_is_lost_an
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The API server takes no write from the submission on; so nothing but the fence knows that it was seen."""
-    monkeypatch.setattr(reconcile, "backoff", lambda times, first=0.02, most=0.2: min(most, first * 2 ** min(times, 9)))
+    pause(monkeypatch, lambda times, first=0.02, most=0.2: min(most, first * 2 ** min(times, 9)))
     async with works.serving(ScriptedYarn(live=_ends_at_once)) as cluster, staged(yarn=plugin) as first:
         await first.backend(name="fake", **{"plugin": None, **works.backend(cluster.url).to_api()})
-        submit = first.reconciler._submit
+        submit = first.reconciler._external.submit
 
         async def cut_off(*arguments: Any) -> bool:
             first.kube.fail("replace", JOBS, KubernetesUnavailable("away"), times=10**6)
             return await submit(*arguments)
 
-        monkeypatch.setattr(first.reconciler, "_submit", cut_off)
+        monkeypatch.setattr(first.reconciler._external, "submit", cut_off)
         ref = {"kind": "JobBackend", "name": "fake", "type": "Yarn"}
         first.job(backendRef=ref, plugin=None, yarn={"command": "run"})
         await first.work(lambda: any(".seen/" in path for path in cluster.files), patience=30)

@@ -19,14 +19,13 @@ from kubernetes.client import ApiClient
 
 from durablejob_api.names import attempt_key
 from durablejob_controller import gated as gated_rules
-from durablejob_controller import reconcile
 from durablejob_controller.backends.yarn import plugin
 from durablejob_controller.errors import KubernetesUnavailable
 from durablejob_controller.gate import Gate
 from durablejob_controller.kube import BACKENDS, JOBS
 from tests.backends.yarn import works
 from tests.backends.yarn.scripted_yarn import App, ScriptedYarn
-from tests.controller.stage import FAST, TOKENS, Stage, staged
+from tests.controller.stage import FAST, TOKENS, Stage, pause, staged
 from tests.crash.applications import live
 from tests.crash.stories import GATED_YARN, YARN, Story, When
 from tests.crash.yarn import GatedYarnSystem, YarnSystem
@@ -49,7 +48,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is tried again is tried soon."""
     monkeypatch.setattr(gated_rules, "LOST_GRACE", 1.0)
     monkeypatch.setattr(gated_rules, "STARTING_GRACE", 1.0)
-    monkeypatch.setattr(reconcile, "backoff", lambda times, first=0.02, most=0.2: min(most, first * 2 ** min(times, 9)))
+    pause(monkeypatch, lambda times, first=0.02, most=0.2: min(most, first * 2 ** min(times, 9)))
 
 
 class Strike:
