@@ -1,6 +1,6 @@
-"""``make test``: all tests, those on real pods beside the others.
+"""``make test``: all tests, those on real pods and on a real YARN beside the others.
 
-A test on real pods mostly waits: for images, schedulers, kubelets. Side by side the whole takes two thirds of the time.
+These mostly wait: for images, schedulers, kubelets, NodeManagers. Side by side the whole takes two thirds of the time.
 With a path among the arguments, only what lies there is run, in one lane.
 """
 
@@ -15,9 +15,9 @@ from pathlib import Path
 from tests.testbed import site as sites
 
 ROOT = Path(__file__).parents[1]
-BESIDE = "tests/node"
-"""What runs beside the rest."""
-LOG = ROOT / "build" / "test-real-pods.log"
+BESIDE = ("tests/node", "tests/e2e/yarn")
+"""What runs beside the rest, in this order."""
+LOG = ROOT / "build" / "test-beside.log"
 PYTEST = (sys.executable, "-m", "pytest")
 NOTHING_COLLECTED = 5
 """pytest's exit code where options such as -k leave no test."""
@@ -40,15 +40,16 @@ def main(arguments: Sequence[str]) -> int:
         return subprocess.run([*PYTEST, *arguments], cwd=ROOT, check=False).returncode
     LOG.parent.mkdir(parents=True, exist_ok=True)
     print(
-        f"== the tests on real pods run beside the others; what they say comes at the end ({LOG.relative_to(ROOT)})",
+        f"== {' and '.join(BESIDE)} run beside the others; what they say comes at the end ({LOG.relative_to(ROOT)})",
         flush=True,
     )
     began = time.monotonic()
     with sites.temporary("lane") as site:
-        beside = site.start("real-pods", ["env", "-C", ROOT, *PYTEST, BESIDE, *arguments])
+        beside = site.start("beside", ["env", "-C", ROOT, *PYTEST, *BESIDE, *arguments])
         try:
-            rest = subprocess.run([*PYTEST, f"--ignore={BESIDE}", *arguments], cwd=ROOT, check=False)
-            print("== the tests on real pods", flush=True)
+            without = [f"--ignore={path}" for path in BESIDE]
+            rest = subprocess.run([*PYTEST, *without, *arguments], cwd=ROOT, check=False)
+            print(f"== {' and '.join(BESIDE)}", flush=True)
             while beside.alive:
                 time.sleep(1)
             beside.await_exit_code()

@@ -71,7 +71,15 @@ def test_every_reason_that_is_told_is_one_of_the_codes() -> None:
 def test_reasons_are_found_wherever_they_are_made() -> None:
     """One of each way: a constant, a factory, a dict, a tuple that is returned, a name of an error, a probe."""
     found = reasons()
-    ways = {"Suspended", "NotJudged", "MemoryExceeded", "WaitingForWorker", "_Fault", "HdfsUnavailable", "NodeGone"}
+    ways = {
+        "Suspended",
+        "NotJudged",
+        "MemoryExceeded",
+        "WaitingForWorker",
+        "BackendFault",
+        "HdfsUnavailable",
+        "NodeGone",
+    }
     assert ways - found.keys() == set()
     assert "Error" not in found, "a container's Error is told as ProgramFailed"
 

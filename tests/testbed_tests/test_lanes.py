@@ -22,7 +22,7 @@ def run(monkeypatch: pytest.MonkeyPatch, folder: Path, codes: dict[bool, int], *
     script = folder / "runner.py"
     script.write_text(f"CODES = {codes}\n{RUNNER}")
     monkeypatch.setattr(lanes, "PYTEST", (sys.executable, str(script)))
-    monkeypatch.setattr(lanes, "LOG", lanes.ROOT / "build" / "test-lanes" / "real-pods.log")
+    monkeypatch.setattr(lanes, "LOG", lanes.ROOT / "build" / "test-lanes" / "beside.log")
     return lanes.main(arguments)
 
 
@@ -40,8 +40,8 @@ def test_both_lanes_get_the_options_and_all_is_shown(
 ) -> None:
     run(monkeypatch, tmp_path, {False: 0, True: 0}, "--durations=5")
     out = capfd.readouterr().out
-    assert "ran --ignore=tests/node --durations=5" in out
-    assert "ran tests/node --durations=5" in out
+    assert "ran --ignore=tests/node --ignore=tests/e2e/yarn --durations=5" in out
+    assert "ran tests/node tests/e2e/yarn --durations=5" in out
 
 
 def test_a_path_is_all_that_runs(

@@ -64,7 +64,7 @@ class Bounded:
     async def submit(self, submission: Submission) -> Answer:
         try:
             return await self._bound(self._inner.submit(submission))
-        except _Fault as error:
+        except BackendFault as error:
             return Unclear(str(error))  # it may have been sent
 
     async def observe(self) -> Snapshot:
@@ -98,11 +98,11 @@ class Bounded:
         except BackendError:
             raise
         except TimeoutError:
-            raise _Fault(f"no answer within {self._patience:g} s") from None
+            raise BackendFault(f"no answer within {self._patience:g} s") from None
         except Exception as error:  # a fault of the backend's code must not end who has asked
             log.exception("a backend raised what it should not")
-            raise _Fault(f"unexpected {type(error).__name__}, see the controller's log") from error
+            raise BackendFault(f"unexpected {type(error).__name__}, see the controller's log") from error
 
 
-class _Fault(BackendUnavailable):
+class BackendFault(BackendUnavailable):
     """The backend's own code failed, or did not come back."""

@@ -115,7 +115,7 @@ class WebHdfs:
         for node in sorted(self._name_nodes, key=lambda known: known != self._active):
             try:
                 found = await self._at(node, method, path, operation, parameters, cap)
-            except _NotActive as error:
+            except NotActive as error:
                 said.append(str(error))
                 continue
             self._active = node
@@ -130,7 +130,7 @@ class WebHdfs:
         try:
             answer = await exchange(self._http, method, dressed, headers=headers, cap=cap)
         except BackendUnavailable as error:
-            raise _NotActive(str(error)) from error
+            raise NotActive(str(error)) from error
         if answer.status not in (200, 201):
             raise _refusal(answer)
         return answer.json() if answer.body else {}
@@ -146,7 +146,7 @@ class WebHdfs:
         return url
 
 
-class _NotActive(BackendUnavailable):
+class NotActive(BackendUnavailable):
     """This NameNode is a standby, or gives no answer: another one may."""
 
 
@@ -160,7 +160,7 @@ def _refusal(answer: Answer) -> BackendError:
     if kind == "FileNotFoundException" and answer.status == 404:
         return Missing(message)
     if kind == "StandbyException":
-        return _NotActive(f"{answer.host} is a standby NameNode")
+        return NotActive(f"{answer.host} is a standby NameNode")
     if kind in ("SafeModeException", "RetriableException"):
         return BackendUnavailable(f"{answer.host}: HDFS is in safe mode, or starting")
     if kind == "InvalidPathException":
