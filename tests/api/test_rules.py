@@ -76,7 +76,8 @@ def rules_in(node: Any) -> Iterator[str]:
     ],
 )
 def test_every_rule_has_a_case_and_every_case_a_rule(file: str, cases: list[str]) -> None:
-    assert sorted(rules_in(yaml.safe_load((CRDS / file).read_text()))) == sorted(cases)
+    rules = set(rules_in(yaml.safe_load((CRDS / file).read_text())))  # what a size is stands at each field that is one
+    assert sorted(rules) == sorted(cases)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.rule[:60])
