@@ -14,7 +14,7 @@ import contextlib
 import logging
 import ssl
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,7 +28,7 @@ from durablejob_controller.certificate import Certificate
 from durablejob_controller.errors import KubernetesError, KubernetesUnavailable, NotFound, NotServed
 from durablejob_controller.events import EventRecorder
 from durablejob_controller.gate import Gate
-from durablejob_controller.jobs import Address, Jobs
+from durablejob_controller.jobs import Jobs
 from durablejob_controller.kube import BACKENDS, CLUSTER_BACKENDS, JOBS, NAMESPACES, Kube, Object, Resource
 from durablejob_controller.lease import Elector
 from durablejob_controller.queue import WorkQueue
@@ -59,8 +59,8 @@ class Engine:
         self._settings = settings
         self._registry = registry
         self._jobs = Jobs()
-        # A bulkhead: the verbs of one slow backend take half of the workers at most.
-        self._queue = WorkQueue(self._backend_of, max(1, settings.workers // 2))
+        # A bulkhead: the verbs of one slow external system take half of the workers at most.
+        self._queue = WorkQueue(self._system_of, max(1, settings.workers // 2))
         self._events = EventRecorder(kube, settings.identity)
         self._sites: Sites | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -141,8 +141,8 @@ class Engine:
             for uid, _ in self._jobs:
                 self._queue.add(uid)
 
-    def _backend_of(self, uid: str) -> Address | None:
-        return self._sites.address(uid) if self._sites is not None else None
+    def _system_of(self, uid: str) -> Hashable:
+        return self._sites.system(uid) if self._sites is not None else None
 
     async def _work(self, reconciler: Reconciler) -> None:
         """One worker. Being cancelled, it finishes the job in its hands."""

@@ -29,6 +29,8 @@ CONFIRMED_FOR = 10.0
 more. However long it took, or whoever answers slowly would never be believed."""
 PROGRESS_EVERY = 60.0
 """Seconds between two writes that tell nothing but the progress."""
+OF_A_NEWER_VERSION = ("extra_forbidden", "enum")
+"""Pydantic's kinds of errors for what only a newer CRD lets pass."""
 READ_ALONE = (("attempt",), ("backendRef",), ("cancel",), ("deletionPolicy",), ("holder", "ttlSecondsAfterFinished"))
 """What is read of a spec that cannot be read as a whole: where it is, and how it may end. By its holder's word on the
 result the time to live is counted: both are read, or neither."""
@@ -202,21 +204,23 @@ def _tells_no_more(batch: Sighting, exact: Sighting) -> bool:
 def parse(raw: Object) -> tuple[DurableJob, NoSite | None]:
     """The job, and why nothing may begin by its spec if that cannot be read; one bad object must not stop the others.
 
-    The API server drops what its schema does not know. So a field that is unknown here is a newer version's: no fault
-    of the job, which is read without it, and by that followed to its end if it has begun.
+    The API server drops what its schema does not know, and refuses other values. So a field or a value that is unknown
+    here is a newer version's, and so is a status that cannot be read: no fault of the job, which is read without it,
+    and by that followed to its end if it has begun.
     """
     try:
         return DurableJob.model_validate(raw), None
     except ValidationError as error:
         found = error
-    newer = any(item["type"] == "extra_forbidden" for item in found.errors(include_url=False))
-    why = (reasons.controller_too_old if newer else reasons.invalid_spec)(describe_errors(found))
-    invalid = NoSite(why, final=not newer)
     try:
-        job = DurableJob.model_validate(raw, extra="ignore")
+        job, whole = DurableJob.model_validate(raw, extra="ignore"), True
     except ValidationError:
-        return _stand_in(raw), invalid
-    return job, None if job.current is not None and job.current.started_at is not None else invalid
+        job, whole = _stand_in(raw), False
+    newer = any(item["type"] in OF_A_NEWER_VERSION for item in found.errors(include_url=False))
+    newer = newer or (bool(raw.get("status")) and job.status is None)
+    why = (reasons.controller_too_old if newer else reasons.invalid_spec)(describe_errors(found))
+    begun = whole and job.current is not None and job.current.started_at is not None
+    return job, None if begun else NoSite(why, final=not newer)
 
 
 def _stand_in(raw: Object) -> DurableJob:

@@ -68,6 +68,8 @@ LEASES = Resource("/apis/coordination.k8s.io/v1", "leases")
 MERGE_PATCH = "application/merge-patch+json"
 ANSWER_CAP = 64 << 20
 """Bytes of an answer: a page of 500 objects, each of which etcd lets have 1.5 MiB, and few of which come near that."""
+HANGS_AFTER = 60.0
+"""Seconds after which a question for credentials that has no answer is asked once more."""
 ASKED_FOR = 10.0
 """Seconds for which an Authorization header is used; the package renews tokens minutes before they expire."""
 
@@ -127,8 +129,9 @@ class Bearer:
         return found
 
     def _is_old(self, answer: Future[str | Exception]) -> bool:
-        failed = answer.done() and isinstance(answer.result(), Exception)
-        return failed or (answer.done() and time.monotonic() - self._asked >= ASKED_FOR)
+        if not answer.done():  # a plugin that hangs is left to itself, and another one is started
+            return time.monotonic() - self._asked >= HANGS_AFTER
+        return isinstance(answer.result(), Exception) or time.monotonic() - self._asked >= ASKED_FOR
 
     def _ask(self, answer: Future[str | Exception]) -> None:
         try:

@@ -30,12 +30,10 @@ from durablejob_controller.views import (
     Guard,
     Kill,
     LookUp,
-    NoSite,
     Record,
     Release,
     Reserve,
     Seen,
-    Site,
     Submit,
     Unguard,
     Wait,
@@ -122,12 +120,7 @@ class Reconciler:
 
     async def _step(self, uid: str, entry: JobEntry) -> bool:
         """Decide and do one thing; True: decide again at once."""
-        site: Site | NoSite
-        version = entry.raw
-        if entry.invalid is not None:
-            site = entry.invalid
-        else:
-            site = await self._sites.site(entry)
+        version, site = entry.raw, await self._sites.site(entry)
         if not entry.is_at(version):
             return True  # somebody wrote meanwhile: the site is the one of another version
         decision = decide(entry.job, site, self._seen(entry), self._kube.clock.now().replace(microsecond=0))

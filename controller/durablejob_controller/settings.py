@@ -32,7 +32,7 @@ class Settings:
     gate_tls_key: str | None = None
     http_listen: str = "0.0.0.0:8080"
     """Health and metrics."""
-    workers: int = 16
+    workers: int = 32
     poll_interval: float = 2.0
     request_timeout: float = 10.0
     probe_interval: float = 30.0
@@ -135,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     option("--gate-tls-key", "its key, PEM")
     option("--http-listen", "address of health and metrics (default: %(default)s)", type=_address,
            default=default.http_listen)  # fmt: skip
-    option("--workers", "concurrent reconciliations, half for one backend's jobs at most (default: %(default)s)",
+    option("--workers", "concurrent reconciliations, half for one external system at most (default: %(default)s)",
            type=_count, default=default.workers)  # fmt: skip
     option("--poll-interval", "seconds between two looks at a backend (default: %(default)s)", type=_seconds,
            default=default.poll_interval)  # fmt: skip

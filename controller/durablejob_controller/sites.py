@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Hashable
 
 from pydantic import ValidationError
 
@@ -252,13 +253,13 @@ class Sites:
             return named
         return next((entry for entry in self._entries.values() if entry.uid == uid), named)
 
-    def address(self, uid: str) -> Address | None:
-        """Of the backend that this job is now worked on with."""
+    def system(self, uid: str) -> Hashable:
+        """The external system that this job is now worked on with; several backends may mean the same."""
         known = self._jobs.get(uid)
         if known is None:
             return None
         entry = self.entry(known.job)
-        return entry.address if entry is not None else address_of(known.job)
+        return entry.backend.cluster_id if entry is not None and entry.backend is not None else address_of(known.job)
 
     async def _find(self, address: Address) -> BackendEntry | None:
         """It is not known, perhaps as the watch is late: that it is missing is the end of a job."""
@@ -272,6 +273,9 @@ class Sites:
         job, key = known.job, known.key
         ref = job.spec.backend_ref
         namespace = job.metadata.namespace or ""
+        reserved = job.current is not None and job.current.reservation is not None
+        if known.invalid is not None and not reserved:
+            return known.invalid
         entry = self.entry(job) or await self._find(address_of(job))
         if entry is None:
             known.missing_since = known.missing_since or time.monotonic()
@@ -281,7 +285,8 @@ class Sites:
         if entry.resource is None or entry.backend is None:
             problem = entry.problem or Why("NotProbed", "it was not looked at yet")
             return NoSite(reasons.backend_not_ready(ref.name, *problem), final=False)
-        reserved = job.current is not None and job.current.reservation is not None
+        if known.invalid is not None:  # nothing of it is sent, and what has begun is followed
+            return self._site(entry, entry.backend, known.invalid)
         try:
             why = await self._admission.refusal(entry.resource, job)
         except KubernetesError:

@@ -131,7 +131,9 @@ def active(job: DurableJob, current: Current, run: Run, seen: Seen, now: datetim
         current = current.model_copy(update={"started_at": now})
     if started:
         due = seen.progress_due
-        return inform(job, current, state, reasons.RUNNING, now, run=run, reachable=True, progress_due=due)
+        hindered = run.phase is Phase.QUEUED and run.reason is not None
+        why = Why(str(run.reason), run.message or reasons.RUNNING.message) if hindered else reasons.RUNNING
+        return inform(job, current, state, why, now, run=run, reachable=True, progress_due=due)
     if run.expires is not None and now >= run.expires:
         given_up = with_detail(reasons.NOT_STARTED, run.message)
         return put_down(job, current, run, Why(run.reason or given_up.reason, given_up.message), now)

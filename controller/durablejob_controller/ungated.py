@@ -87,7 +87,8 @@ def _activate(
         return put_down(job, current, run, why, now)
     refusal = given_up(seen) or not_to_be_sent(site, reservation)
     if refusal is not None:
-        return put_down(job, current, run, refusal, now)
+        # By an older look it may be active by now, and what runs is not ended for what would be sent today.
+        return put_down(job, current, run, refusal, now) if seen.fresh else LookUp()
     return submit_again(job, current, site, seen, now)
 
 

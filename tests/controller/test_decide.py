@@ -257,6 +257,8 @@ AN_OBJECT: dict[str, Row] = {
         "Submitting NotJudged"),
     "inert, and the body has changed": (job(by_object()), site(OBJECT, body_hash="hash-2"), seen(run("o1", INERT)),
         "Cancelling BodyChanged, kill o1"),
+    "inert by an old list, and the body has changed: it may be active by now": (job(by_object()),
+        site(OBJECT, body_hash="hash-2"), old(run("o1", INERT)), "look up"),
     "inert, with Orphan: it is activated first": (job(by_object(), **ORPHAN), site(OBJECT), seen(run("o1", INERT)),
         "submit"),
     "another one under the name is killed": (job(by_object()), site(OBJECT), seen(run("o2", RUNNING)), "kill o2"),

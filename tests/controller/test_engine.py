@@ -165,6 +165,7 @@ async def test_two_that_both_decide_start_each_program_once() -> None:
 async def test_one_slow_backend_does_not_hold_up_the_jobs_of_another() -> None:
     kube = cluster()
     slow, well = ScriptedBackend(), ScriptedBackend()
+    slow.cluster_id = "elsewhere"
     registry = Registry({"scripted": ScriptedPlugin({"slow": slow, "well": well})})
     for name in ("slow", "well"):
         kube.add(BACKENDS, backend_object(name, plugin={"name": "scripted", "parameters": {"name": name}}))
@@ -183,6 +184,29 @@ async def test_one_slow_backend_does_not_hold_up_the_jobs_of_another() -> None:
         kube.add(JOBS, job_object("well", backendRef=ref("well")))
         await until(lambda: well.submitted)
         assert slow.done.count("look_up") == 2  # half of the workers
+        answer.set()
+
+
+async def test_backends_of_one_slow_system_share_their_part_of_the_workers() -> None:
+    kube = cluster()
+    slow = ScriptedBackend()
+    registry = Registry({"scripted": ScriptedPlugin({"one": slow, "two": slow})})
+    for name in ("one", "two"):
+        kube.add(BACKENDS, backend_object(name, plugin={"name": "scripted", "parameters": {"name": name}}))
+    answer = asyncio.Event()
+
+    async def waits(key: str, current: Current | None) -> Sighting:
+        slow.done.append("look_up")
+        await answer.wait()
+        return Sighting((), "life-1")
+
+    slow.look_up = waits  # type: ignore[method-assign]
+    async with running(kube, replace(SETTINGS, workers=4), registry):
+        for number in range(10):
+            kube.add(JOBS, job_object(f"job-{number}", backendRef=ref(("one", "two")[number % 2])))
+        await until(lambda: slow.done.count("look_up") == 2)
+        await asyncio.sleep(0.3)
+        assert slow.done.count("look_up") == 2
         answer.set()
 
 

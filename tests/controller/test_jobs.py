@@ -105,6 +105,21 @@ def test_a_newer_versions_kind_of_work_is_no_verdict_either() -> None:
     assert job.spec.deletion_policy is DeletionPolicy.ORPHAN
 
 
+def test_a_newer_versions_value_is_no_verdict_either() -> None:
+    job, invalid = parse(version(1, deletionPolicy="Abandon", cancel={"attempt": 1}))
+    assert invalid is not None
+    assert not invalid.final
+    assert invalid.why.reason == "ControllerTooOld"
+    assert job.spec.cancel is not None
+
+
+def test_a_status_that_cannot_be_read_is_no_reason_to_end_a_job() -> None:
+    job, invalid = parse(version(1, status={**status(), "state": "Resting"}, activeDeadlineSeconds=-1))
+    assert job.status is None
+    assert invalid is not None
+    assert not invalid.final
+
+
 def test_how_a_job_may_end_is_read_of_a_spec_that_cannot_be_read_as_a_whole() -> None:
     wishes: Any = {"cancel": {"attempt": 1}, "deletionPolicy": "Orphan", "ttlSecondsAfterFinished": 60}
     job, invalid = parse(version(1, activeDeadlineSeconds=-1, **wishes))

@@ -272,6 +272,24 @@ async def test_a_plugin_that_hangs_stops_neither_the_event_loop_nor_any_call_for
     await others.aclose()
 
 
+async def test_a_plugin_that_hung_once_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kubes, "HANGS_AFTER", 0.2)
+    hanging, asked = threading.Event(), []
+
+    def plugin(its: object) -> None:
+        asked.append(1)
+        if len(asked) == 1:
+            hanging.wait(5)
+        vars(its)["api_key"].update(BearerToken="two")
+
+    bearer = Bearer(refreshing(plugin))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.3):
+            await bearer.header()
+    assert await bearer.header() == "two"
+    hanging.set()
+
+
 async def test_a_token_is_asked_for_again_as_it_expires(monkeypatch: pytest.MonkeyPatch) -> None:
     tokens = iter(["one", "two"])
     configuration = refreshing(lambda its: vars(its)["api_key"].update(BearerToken=next(tokens)))

@@ -539,6 +539,25 @@ async def test_what_runs_is_ended_as_wished_also_when_a_newer_version_has_writte
         await stage.work(lambda: stage.state() == "Cancelled")
 
 
+async def test_what_runs_is_followed_to_its_end_though_its_spec_is_refused_today() -> None:
+    async with staged() as stage:
+        await stage.backend()
+        stage.job(plugin={"parameters": {"seconds": "0.5"}})
+        await stage.work(lambda: stage.state() == "Running")
+        stage.kube.change(JOBS, "data", "load", spec={"activeDeadlineSeconds": -5})
+        await stage.work(lambda: stage.state() == "Succeeded")
+
+
+async def test_and_is_ended_as_wished() -> None:
+    async with staged() as stage:
+        await stage.backend()
+        stage.job(plugin={"parameters": {"seconds": "600"}})
+        await stage.work(lambda: stage.state() == "Running")
+        wish = {"activeDeadlineSeconds": -5, "cancel": {"attempt": 1, "cause": "Cleared"}}
+        stage.kube.change(JOBS, "data", "load", spec=wish)
+        await stage.work(lambda: stage.state() == "Cancelled")
+
+
 async def test_a_reconciliation_of_nothing_is_nothing() -> None:
     async with staged() as stage:
         await stage.reconciler.reconcile("nobody")

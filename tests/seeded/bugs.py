@@ -253,7 +253,7 @@ BUGS = (
     ),
     Bug(
         "one slow backend takes all workers", _C + "engine.py",
-        "WorkQueue(self._backend_of, max(1, settings.workers // 2))", "WorkQueue()",
+        "WorkQueue(self._system_of, max(1, settings.workers // 2))", "WorkQueue()",
         ("tests/controller/test_engine.py",),
     ),
     Bug(

@@ -170,6 +170,11 @@ def mebibytes(size: str) -> int:
     return count
 
 
+def in_mebibytes(size: str) -> str:
+    """The same size, which every part of Spark reads alike: of a number alone some count MiB, and some bytes."""
+    return f"{mebibytes(size)}m"
+
+
 def amount(field: str, size: str, least: int = 0) -> int:
     """The same; raises ``InvalidWork``, also for less than ``least``."""
     try:

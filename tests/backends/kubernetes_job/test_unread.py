@@ -115,7 +115,7 @@ async def test_nothing_is_concluded_from_it() -> None:
     def decided(**given: Any) -> str:
         return told(decide(situations.job(**given), where, seen(run), situations.NOW))
 
-    assert decided(recorded=ran, state=State.RUNNING) == "wait"
+    assert decided(recorded=ran, state=State.RUNNING) == "Running StatusUnreadable"  # a person can put it right
     assert decided(recorded=waiting) == "Submitted StatusUnreadable"
     assert decided(recorded=ran, state=State.RUNNING, cancelled=True).endswith(f"kill {run.id}")
 

@@ -70,10 +70,18 @@ def test_a_number_of_executors_becomes_a_number_of_cores() -> None:
     properties = built(sized)["sparkProperties"]
     assert properties["spark.cores.max"] == "6"
     assert properties["spark.executor.cores"] == "2"
-    assert properties["spark.executor.memory"] == "2g"
+    assert properties["spark.executor.memory"] == "2048m"
     unsized = built(works.job(**works.JAR, executor={"instances": 3}), {"spark.executor.cores": "4"})
     assert unsized["sparkProperties"]["spark.cores.max"] == "12"
     assert "spark.cores.max" not in built(works.job())["sparkProperties"]
+
+
+def test_a_size_without_a_unit_counts_mebibytes_whoever_reads_it() -> None:
+    """The Master would take it for bytes, and the driver's heap would be -Xmx0m."""
+    sized = built(works.job(**works.JAR, driver={"memory": "1024"}, executor={"memory": "2048"}))["sparkProperties"]
+    assert (sized["spark.driver.memory"], sized["spark.executor.memory"]) == ("1024m", "2048m")
+    conf = built(works.job(**works.JAR, conf={"spark.executor.memory": "3000"}))["sparkProperties"]
+    assert conf["spark.executor.memory"] == "3000m"
 
 
 def test_secrets_are_put_into_the_environment_and_nowhere_else() -> None:

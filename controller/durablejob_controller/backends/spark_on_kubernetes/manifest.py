@@ -19,7 +19,7 @@ from durablejob_controller.backends.kubernetes_objects import objects
 from durablejob_controller.backends.kubernetes_objects.objects import HASH, Object, is_owned, name_of
 from durablejob_controller.backends.spark_on_kubernetes.conf import EXECUTOR_ACCOUNT, Wishes, complete, for_spark
 from durablejob_controller.backends.spark_on_kubernetes.names import PORT, ROLE, SELECTOR, TEMPLATE
-from durablejob_controller.backends.spark_rules import mebibytes, spark_work
+from durablejob_controller.backends.spark_rules import in_mebibytes, spark_work
 
 GATE = f"{GROUP}/start"
 """Scheduling gate: as long as it is there, no node takes the Pod."""
@@ -197,7 +197,7 @@ def _ours(job: DurableJob, name: str, work: SparkWork) -> dict[str, str]:
     return {
         "spark.app.id": name,
         "spark.driver.host": f"$({ADDRESS})",  # Spark 3.5 and 4.0 would tell the Pod's name, which nobody can look up
-        "spark.driver.memory": f"{mebibytes(work.driver.memory)}m",  # spark-submit gives it to the JVM as it is
+        "spark.driver.memory": in_mebibytes(work.driver.memory),  # spark-submit gives it to the JVM as it is
         "spark.kubernetes.driver.annotateExitException": "true",
         "spark.kubernetes.driver.pod.name": name,
         "spark.kubernetes.executor.disableConfigMap": "true",  # else the driver needs a right to make ConfigMaps

@@ -30,7 +30,7 @@ from urllib.parse import unquote, urlsplit
 from durablejob_api.backend import JobBackendSpec
 from durablejob_api.job import DurableJob
 from durablejob_api.spec import SparkWork
-from durablejob_controller.backends.spark_rules import spark_work
+from durablejob_controller.backends.spark_rules import in_mebibytes, spark_work
 from durablejob_controller.backends.spark_standalone.stub import class_name
 from durablejob_controller.errors import InvalidWork
 
@@ -38,6 +38,7 @@ SPARK_SUBMIT = "org.apache.spark.deploy.SparkSubmit"
 PROPERTIES_FILE = "durablejob.properties"
 """Name in the driver's folder; Gate.java makes it."""
 CLAIM_JAR = "claim.jar"
+EXECUTOR_MEMORY = "spark.executor.memory"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ def _arguments(work: SparkWork, name: str, master_url: str) -> list[str]:
 def _properties(job: DurableJob, work: SparkWork, spec: JobBackendSpec, place: Place) -> dict[str, str]:
     ours = {
         "spark.driver.cores": str(work.driver.cores),
-        "spark.driver.memory": work.driver.memory,
+        "spark.driver.memory": in_mebibytes(work.driver.memory),
         "spark.driver.supervise": "false",
         "spark.durablejob.tokenURL": place.claim_url,
         "spark.durablejob.mainClass": SPARK_SUBMIT,
@@ -105,13 +106,15 @@ def _properties(job: DurableJob, work: SparkWork, spec: JobBackendSpec, place: P
         ours["spark.durablejob.mainFile"] = path
     base = {**spec.defaults.spark_conf, **work.conf}
     base.setdefault("spark.app.name", job.metadata.name or "durablejob")
+    if EXECUTOR_MEMORY in base:
+        base[EXECUTOR_MEMORY] = in_mebibytes(base[EXECUTOR_MEMORY])
     return {**base, **_executors(work, base), **ours}
 
 
 def _executors(work: SparkWork, conf: Mapping[str, str]) -> dict[str, str]:
     settings: dict[str, str] = {}
     if work.executor.memory is not None:
-        settings["spark.executor.memory"] = work.executor.memory
+        settings[EXECUTOR_MEMORY] = in_mebibytes(work.executor.memory)
     if work.executor.cores is not None:
         settings["spark.executor.cores"] = str(work.executor.cores)
     if work.executor.instances is not None:
