@@ -37,7 +37,12 @@ def build(applications: Mapping[str, Path], version: str = distribution.VERSION)
 
     """
     content = [part for name, path in sorted(applications.items()) for part in (name, path.read_bytes())]
-    recipe = [Path(__file__).read_bytes(), ENTRYPOINT.read_bytes(), Path(oci.__file__).read_bytes()]
+    recipe = [
+        " ".join(distribution.LEAN).encode(),
+        Path(__file__).read_bytes(),
+        ENTRYPOINT.read_bytes(),
+        Path(oci.__file__).read_bytes(),
+    ]
     key = cache.key(version, Path(debian.__file__).read_bytes(), *recipe, *content)
 
     def make(target: Path) -> None:
@@ -50,7 +55,10 @@ def build(applications: Mapping[str, Path], version: str = distribution.VERSION)
             place = top / "opt/app" / name
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, place)
-        env = {"JAVA_HOME": f"/{_java_home(base)}", "SPARK_HOME": "/opt/spark"}
+        programs = top / "opt/java/bin"
+        programs.mkdir(parents=True)
+        distribution.write_lean_java(Path("/") / _java_home(base), programs / "java")
+        env = {"JAVA_HOME": "/opt/java", "SPARK_HOME": "/opt/spark"}
         settings = oci.Settings(["/opt/entrypoint.sh"], env, "185:185", "/opt/spark/work-dir")
         oci.write(target / "image.tar", name_of(version), [base, _spark(version), top], settings)
         shutil.rmtree(top)

@@ -16,7 +16,7 @@ import httpx
 from tests.testbed.process import Process
 from tests.testbed.site import Part, Site, free_ports
 from tests.testbed.spark import distribution, zookeeper
-from tests.testbed.spark.zookeeper import HOST, JVM
+from tests.testbed.spark.zookeeper import HOST
 
 Recovery = Literal["FILESYSTEM", "NONE", "ZOOKEEPER"]
 
@@ -180,8 +180,14 @@ class Standalone:
     def _daemon_env(self, conf: Mapping[str, str]) -> dict[str, str]:
         # 10 s instead of 60: a Worker sends a heartbeat every quarter of it, and is lost after it.
         everything = {"spark.worker.timeout": "10", **conf, **self.options.master_conf}
-        options = [*JVM, *(f"-D{name}={value}" for name, value in everything.items())]
-        return {**self.env(), "SPARK_DAEMON_MEMORY": "512m", "SPARK_DAEMON_JAVA_OPTS": " ".join(options)}
+        options = [f"-D{name}={value}" for name, value in everything.items()]
+        java = str(distribution.lean_java_home())  # of the drivers and executors, too
+        return {
+            **self.env(),
+            "JAVA_HOME": java,
+            "SPARK_DAEMON_MEMORY": "512m",
+            "SPARK_DAEMON_JAVA_OPTS": " ".join(options),
+        }
 
     def _launch_worker(self, i: int) -> None:
         worker, options = self.workers[i], self.options

@@ -9,8 +9,6 @@ from tests.testbed.site import Part, Site
 from tests.testbed.spark import distribution
 
 HOST = "127.0.0.1"
-JVM = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")
-"""Start fast on few cores, and leave no /tmp/hsperfdata behind."""
 
 
 def start(site: Site, port: int) -> Process:
@@ -22,7 +20,7 @@ def start(site: Site, port: int) -> Process:
         f"dataDir={folder}\nclientPort={port}\nclientPortAddress={HOST}\ntickTime=500\n"
         "maxSessionTimeout=3000\nadmin.enableServer=false\n4lw.commands.whitelist=ruok\n"
     )
-    command: list[Part] = [distribution.java_home() / "bin" / "java", *JVM, "-Xmx128m"]
+    command: list[Part] = [distribution.lean_java_home() / "bin" / "java", "-Xmx128m"]
     command += ["-cp", distribution.jars(distribution.build()), "org.apache.zookeeper.server.ZooKeeperServerMain"]
     process = site.start("zookeeper", [*command, settings])
     site.wait_until(lambda: _answers(port), process, "answering")

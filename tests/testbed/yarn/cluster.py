@@ -18,7 +18,7 @@ from tests.testbed.process import Process
 from tests.testbed.site import Part, Site, free_ports
 from tests.testbed.spark import distribution as spark
 from tests.testbed.spark import zookeeper
-from tests.testbed.spark.zookeeper import HOST, JVM
+from tests.testbed.spark.zookeeper import HOST
 from tests.testbed.yarn import distribution
 from tests.testbed.yarn.settings import COMMON, STORES, prepare, write_xml
 
@@ -367,14 +367,14 @@ class Yarn:
 
     def _java(self, conf: Path, main: str, *arguments: Part) -> list[Part]:
         heap = "-Xmx512m"
-        java = spark.java_home() / "bin" / "java"
+        java = spark.lean_java_home() / "bin" / "java"
         classes = os.pathsep.join([distribution.classpath(conf), *map(str, self._more)])
-        return [java, *JVM, heap, "-Dlog4j2.disable.jmx=true", "-cp", classes, main, *arguments]
+        return [java, heap, "-Dlog4j2.disable.jmx=true", "-cp", classes, main, *arguments]
 
     def _launch(self, name: str, main: str, grace: float = 5.0) -> None:
         conf = self._conf[name]
         env = {"HADOOP_CONF_DIR": str(conf), "HADOOP_COMMON_HOME": str(self._home)}
-        env["JAVA_HOME"] = str(spark.java_home())
+        env["JAVA_HOME"] = str(spark.lean_java_home())  # that of the containers
         self._processes[name] = self.site.start(name, self._java(conf, main), env=env, grace=grace)
 
     def _format(self) -> None:
