@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -102,3 +103,10 @@ def test_sources_that_do_not_compile_are_shown(tmp_path: Path) -> None:
     source.write_text("public class Broken { nonsense }")
     with pytest.raises(TestbedError, match=r"(?s)javac: .*Broken\.java:1: error"):
         spark.compile_java([source], tmp_path / "broken.jar")
+
+
+def test_the_java_of_what_lives_for_seconds_compiles_less() -> None:
+    java = spark.lean_java_home() / "bin" / "java"
+    done = subprocess.run([java, "-XX:+PrintFlagsFinal", "-version"], capture_output=True, text=True, check=True)
+    (level,) = (line.split() for line in done.stdout.splitlines() if " TieredStopAtLevel " in line)
+    assert level[3] == "1"

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from tests.testbed import site as sites
-from tests.testbed.spark.distribution import build, compile_java, java_home
+from tests.testbed.spark.distribution import build, compile_java, java_home, lean_java_home
 from tests.testbed.spark.standalone import Daemon, Options, Recovery, Standalone
 
-__all__ = ["Daemon", "Standalone", "bring_up", "build", "compile_java", "java_home", "running"]
+__all__ = ["Daemon", "Standalone", "bring_up", "build", "compile_java", "java_home", "lean_java_home", "running"]
 
 
 @contextmanager
