@@ -162,13 +162,8 @@ async def test_two_that_both_decide_start_each_program_once() -> None:
     assert len(world(name).ledger) == 10
 
 
-async def test_one_slow_backend_does_not_hold_up_the_jobs_of_another() -> None:
-    kube = cluster()
-    slow, well = ScriptedBackend(), ScriptedBackend()
-    slow.cluster_id = "elsewhere"
-    registry = Registry({"scripted": ScriptedPlugin({"slow": slow, "well": well})})
-    for name in ("slow", "well"):
-        kube.add(BACKENDS, backend_object(name, plugin={"name": "scripted", "parameters": {"name": name}}))
+def stuck(slow: ScriptedBackend) -> asyncio.Event:
+    """Its look-ups are answered when this is set."""
     answer = asyncio.Event()
 
     async def waits(key: str, current: Current | None) -> Sighting:
@@ -176,7 +171,18 @@ async def test_one_slow_backend_does_not_hold_up_the_jobs_of_another() -> None:
         await answer.wait()
         return Sighting((), "life-1")
 
-    slow.look_up = waits  # type: ignore[method-assign]
+    slow.look_up = waits  # type: ignore[method-assign]  # the one verb that is to hang
+    return answer
+
+
+async def test_one_slow_backend_does_not_hold_up_the_jobs_of_another() -> None:
+    kube = cluster()
+    slow, well = ScriptedBackend(), ScriptedBackend()
+    slow.cluster_id = "elsewhere"
+    registry = Registry({"scripted": ScriptedPlugin({"slow": slow, "well": well})})
+    for name in ("slow", "well"):
+        kube.add(BACKENDS, backend_object(name, plugin={"name": "scripted", "parameters": {"name": name}}))
+    answer = stuck(slow)
     async with running(kube, replace(SETTINGS, workers=4), registry):
         for number in range(10):
             kube.add(JOBS, job_object(f"job-{number}", backendRef=ref("slow")))
@@ -193,14 +199,7 @@ async def test_backends_of_one_slow_system_share_their_part_of_the_workers() -> 
     registry = Registry({"scripted": ScriptedPlugin({"one": slow, "two": slow})})
     for name in ("one", "two"):
         kube.add(BACKENDS, backend_object(name, plugin={"name": "scripted", "parameters": {"name": name}}))
-    answer = asyncio.Event()
-
-    async def waits(key: str, current: Current | None) -> Sighting:
-        slow.done.append("look_up")
-        await answer.wait()
-        return Sighting((), "life-1")
-
-    slow.look_up = waits  # type: ignore[method-assign]
+    answer = stuck(slow)
     async with running(kube, replace(SETTINGS, workers=4), registry):
         for number in range(10):
             kube.add(JOBS, job_object(f"job-{number}", backendRef=ref(("one", "two")[number % 2])))
