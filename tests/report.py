@@ -1,6 +1,7 @@
 """``make report``: write the figures of build/results, with their dates, into docs/reliability.md.
 
-Figures are never copied by hand: what the commands wrote is what the document says.
+Figures are never copied by hand: what the commands wrote is what the document says. What was not run again keeps its
+section, which has its own date.
 """
 
 from __future__ import annotations
@@ -145,25 +146,31 @@ PARTS: tuple[tuple[str, str, Callable[[Figures], str]], ...] = (
 )
 
 
-def main() -> int:
-    """The command."""
+def written(text: str, results: Path) -> str:
+    """The document with a section for each result; where there is none, the section that it had.
+
+    Raises:
+        SystemExit: the document has no place for the results, or several.
+    """
+    places = re.findall(f"{re.escape(BEGIN)}(.*?){re.escape(END)}", text, flags=re.DOTALL)
+    if len(places) != 1:
+        raise SystemExit(f"{DOCUMENT.name} has {len(places)} places for the results, not 1")
+    had = dict(re.findall(r"^### ([^\n]+)\n\n(.*?)(?=\n\n### |\Z)", places[0].strip(), flags=re.DOTALL | re.MULTILINE))
     parts = []
     for name, title, words in PARTS:
-        path = RESULTS / f"{name}.json"
-        if not path.exists():
-            print(f"{path.relative_to(ROOT)} is missing, and the document says so: {title}", file=sys.stderr)
-        said = words(json.loads(path.read_text())) if path.exists() else "No result yet."
+        path = results / f"{name}.json"
+        if path.exists():
+            said = words(json.loads(path.read_text()))
+        else:
+            said = had.get(title, "No result yet.")
+            print(f"no new result, the document keeps what it said: {title}", file=sys.stderr)
         parts.append(f"### {title}\n\n{said}")
-    text = DOCUMENT.read_text()
-    made, count = re.subn(
-        f"{re.escape(BEGIN)}.*?{re.escape(END)}",
-        lambda _: "\n\n".join([BEGIN, *parts, END]),
-        text,
-        flags=re.DOTALL,
-    )
-    if count != 1:
-        raise SystemExit(f"{DOCUMENT.name} has {count} places for the results, not 1")
-    DOCUMENT.write_text(made)
+    return text.replace(places[0], "\n\n" + "\n\n".join(parts) + "\n\n")
+
+
+def main() -> int:
+    """The command."""
+    DOCUMENT.write_text(written(DOCUMENT.read_text(), RESULTS))
     print(f"{DOCUMENT.relative_to(ROOT)} is written")
     return 0
 

@@ -78,7 +78,7 @@ class NotFound(KubernetesError):
 
 
 class Refused(KubernetesError):
-    """The API server refused for good: schema, CEL."""
+    """The API server refused what is written: schema, CEL, a webhook that answers 400. Repeating does not help soon."""
 
 
 class Forbidden(KubernetesError):

@@ -94,8 +94,12 @@ class JobEntry:
     not_before: float = 0.0
     """No further submission before this moment."""
     failures: int = 0
-    parked: bool = False
-    """The API server refused our status write: nothing more is tried until the resource changes."""
+    parked_until: float = 0.0
+    """The API server refused our write: nothing more is tried before this moment, unless the resource changes."""
+
+    @property
+    def parked(self) -> bool:
+        return time.monotonic() < self.parked_until
 
     @property
     def key(self) -> str:
@@ -277,7 +281,7 @@ class Jobs:
             self._unindex(uid, old)
             entry, key, before = old, old.key, old.job
             entry.raw, entry.job, entry.read, entry.invalid = raw, job, now, invalid
-            entry.parked = False
+            entry.parked_until = 0.0
             if entry.key != key:
                 entry.forget_attempt()
             elif _claim(before) != _claim(job):

@@ -43,6 +43,8 @@ log = logging.getLogger(__name__)
 
 MAX_STEPS = 20
 """Steps in one go; a job that wants more has its turn again after the others."""
+PARKED_SECONDS = 300.0
+"""After a write of ours was refused by schema, rule or webhook: those change too, and the resource need not."""
 
 
 class Reconciler:
@@ -193,7 +195,7 @@ class Reconciler:
     # --- towards Kubernetes ---------------------------------------------------------------------------
 
     async def _record(self, entry: JobEntry, status: DurableJobStatus) -> Object | None:
-        """The compare-and-swap; the version that it made. None: it is refused for good, and the job is parked."""
+        """The compare-and-swap; the version that it made. None: it is refused, and the job is parked."""
         old = entry.job
         body = {**entry.raw, "status": status.to_api()}
         try:
@@ -213,11 +215,16 @@ class Reconciler:
         return raw
 
     def _park(self, entry: JobEntry, what: str, error: Refused) -> None:
-        """The same write would be refused again: its rules forbid it, or what is stored is not valid (any more)."""
-        entry.parked = True
+        """The same write would be refused again: a rule forbids it, or what is stored is not valid (any more).
+
+        The rule may change (a CRD is upgraded, a webhook mended), so it is tried again, but seldom.
+        """
+        entry.parked_until = time.monotonic() + PARKED_SECONDS
+        self._queue.add_after(entry.job.metadata.uid, PARKED_SECONDS)
         name = entry.job.metadata.name
         log.error("%s: parked, the API server refuses our %s: %s", name, what, error, extra=fields(entry.job))
-        note = f"A write of {what} was refused; nothing more is tried until the resource changes: {error}"
+        again = f"it is tried again in {PARKED_SECONDS / 60:.0f} minutes, or when the resource changes"
+        note = f"A write of {what} was refused; {again}: {error}"
         self._events.post(entry.job, Transition("Parked", note, warning=True, action="Park"))
 
     async def _mark(self, entry: JobEntry, decision: Decision) -> bool:

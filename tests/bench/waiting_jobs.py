@@ -101,11 +101,15 @@ def _now() -> str:
 
 
 def watches(cluster: Cluster) -> int:
-    """Watches of DurableJobs that the API server serves now."""
+    """Watches of the DurableJobs of a namespace that the API server serves now.
+
+    Those of the whole cluster are not counted: Kubernetes' garbage collector watches every kind of resource so.
+    """
     return sum(
         int(float(line.rpartition(" ")[2]))
         for line in cluster.kubectl("get", "--raw", "/metrics").splitlines()
         if line.startswith("apiserver_longrunning_requests{")
         and 'resource="durablejobs"' in line
+        and 'scope="namespace"' in line
         and 'verb="WATCH"' in line
     )

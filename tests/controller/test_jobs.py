@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from typing import Any
 
@@ -60,7 +61,8 @@ def test_versions_that_are_not_numbers_are_all_taken_once() -> None:
 def test_the_memory_of_a_job_outlives_its_versions() -> None:
     jobs = Jobs()
     entry = put(jobs, version(1))
-    entry.tries, entry.parked = 3, True
+    entry.tries, entry.parked_until = 3, math.inf
+    assert entry.parked
     before = entry.read
     time.sleep(0.001)
     assert put(jobs, version(2)) is entry

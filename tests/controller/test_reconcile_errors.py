@@ -131,6 +131,20 @@ async def test_a_refused_status_parks_the_job_until_its_resource_changes(caplog:
         assert len(world(name).ledger) == 1
 
 
+async def test_a_refused_status_is_written_when_the_rule_that_refused_it_has_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """CRDs are upgraded, webhooks mended: the resource itself does not change."""
+    monkeypatch.setattr("durablejob_controller.reconcile.PARKED_SECONDS", 0.1)
+    async with staged() as stage:
+        stage.kube.fail("replace", JOBS, Refused("admission webhook denied the request"), times=3)
+        name = await fake(stage)
+        await stage.work(lambda: stage.state() == "Succeeded")
+        assert len(world(name).ledger) == 1
+        reasons = [stage.events._queue.get_nowait()["reason"] for _ in range(3)]
+        assert reasons == ["Parked"] * 3
+
+
 async def test_a_refused_finalizer_parks_it_too(caplog: pytest.LogCaptureFixture) -> None:
     """What is stored is not valid under today's rules: the API server refuses every write of it."""
     async with staged() as stage:
