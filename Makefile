@@ -93,7 +93,7 @@ report: setup ## write the figures of build/results into docs/reliability.md
 
 bench: setup ## latency, rate, CPU and memory, beside spark-submit (minutes)
 	@$(RUN) -m tests.testbed build kube spark yarn
-	@$(RUN) -m tests.bench --json build/results/bench.json
+	@$(RUN) -m tests.bench.standalone --json build/results/bench.json
 	@$(RUN) -m tests.bench.yarn --json build/results/bench-yarn.json
 	@$(RUN) -m tests.bench.triggers --json build/results/bench-triggers.json
 	@$(RUN) -m tests.bench.drivers --json build/results/bench-drivers.json

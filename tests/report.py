@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.bench import drivers, triggers, yarn
+from tests.bench import drivers, standalone, triggers, yarn
 from tests.bench.table import Row as Titled
 
 ROOT = Path(__file__).parents[1]
@@ -124,10 +124,11 @@ def bench(titles: Sequence[Titled]) -> Callable[[Figures], str]:
     """Beside spark-submit in the same run."""
 
     def words(found: Figures) -> str:
-        rows = [(title, f"{found[name]:,.1f} {unit}".strip()) for title, name, unit, _ in titles]
+        rows = [(title, f"{found[name]:,.1f} {unit}".strip(), goal.strip("()-")) for title, name, unit, goal in titles]
         about = found["about"]
-        said = f"{_date(about)}; load of the machine when it began: {about['load']:.1f}."
-        return f"{table(('what', 'measured'), rows)}\n\n{said}"
+        versions = ", ".join(f"{name} {version}" for name, version in about.items() if name not in ("at", "load"))
+        said = f"{_date(about)}, with {versions}; load of the machine when it began: {about['load']:.1f}."
+        return f"{table(('what', 'measured', 'target'), rows)}\n\n{said}"
 
     return words
 
@@ -140,6 +141,11 @@ PARTS: tuple[tuple[str, str, Callable[[Figures], str]], ...] = (
     ("faults", "Everything around it (`make faults`)", faults),
     ("bad", "Bad resources (`make bad`)", bad),
     ("seeded", "The tests' own power (`make seeded`)", seeded),
+    (
+        "bench",
+        "What a submission to Spark standalone costs, and what the controller can do (`make bench`)",
+        bench(standalone.ROWS),
+    ),
     ("bench-yarn", "What a submission to YARN costs (`make bench`)", bench(yarn.ROWS)),
     ("bench-drivers", "What a submission of a driver's Pod costs (`make bench`)", bench(drivers.ROWS)),
     ("bench-triggers", "Tasks that wait in a triggerer (`make bench`)", bench(triggers.ROWS)),

@@ -1,4 +1,4 @@
-"""Measure, print a table, write JSON."""
+"""A submission to a real Spark Master, beside spark-submit's; and the rate of the controller itself."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ ROWS = (
 
 def main() -> int:
     """The command."""
-    parser = table.parser("make bench", __doc__)
+    parser = table.parser("python -m tests.bench.standalone", __doc__)
     parser.add_argument("--jobs", type=int, default=1500, help="jobs of the sustained load (default: %(default)s)")
     options = parser.parse_args()
     return table.show(ROWS, lambda: measure(options.jobs, options.quick), options.json)
