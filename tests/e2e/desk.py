@@ -86,6 +86,23 @@ class Desk:
         """Wait for the job's end; return its status."""
         return self.state(name, *TERMINAL, timeout=timeout)
 
+    def objects(self, key: str) -> list[str]:
+        """Jobs and pods of an attempt."""
+        return self._objects("jobs,pods", key)
+
+    def _objects(self, kinds: str, key: str, *selectors: str) -> list[str]:
+        which = ["-l", f"durablejob.io/attempt-key={key}", *selectors]
+        return self.cluster.kubectl("-n", self.namespace, "get", kinds, "-o", "name", *which).split()
+
+    def nothing_is_left(self, key: str) -> None:
+        """No pod can run when an attempt's end is told. Its Job is let go, and collected, a moment after that."""
+        unended = "--field-selector=status.phase!=Succeeded,status.phase!=Failed"
+        assert self._objects("pods", key, unended) == []
+        deadline = time.monotonic() + 20
+        while left := self.objects(key):
+            assert time.monotonic() < deadline, left
+            time.sleep(0.2)
+
     def starts(self) -> Counter[str]:
         """How often each program truly started."""
         return Counter(self.ledger.read_text().split())

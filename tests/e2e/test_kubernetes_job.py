@@ -55,12 +55,6 @@ def job_of(desk: Desk, name: str) -> str:
     return str(desk.get(name)["status"]["externalID"]).lower()
 
 
-def objects(desk: Desk, key: str) -> list[str]:
-    """Jobs and pods of this attempt."""
-    selector = f"durablejob.io/attempt-key={key}"
-    return desk.cluster.kubectl("-n", "default", "get", "jobs,pods", "-o", "name", "-l", selector).split()
-
-
 def test_the_backend_says_what_it_promises(desk: Desk) -> None:
     status = desk.get("here", "jobbackends")["status"]
     (ready,) = status["conditions"]
@@ -98,7 +92,7 @@ def test_a_program_that_fails_ends_failed_with_its_exit_code(desk: Desk, fake: F
 def test_a_deadline_ends_it(desk: Desk, fake: FakeKubelet) -> None:
     name = desk.submit(spec(HOLD, activeDeadlineSeconds=3))
     assert ends(desk, name) == ("Failed", "DeadlineExceeded")
-    assert objects(desk, desk.get(name)["status"]["current"]["key"]) == []
+    desk.nothing_is_left(desk.get(name)["status"]["current"]["key"])
 
 
 @pytest.mark.parametrize("cascade", ["background", "foreground"])
@@ -108,7 +102,7 @@ def test_a_job_deleted_by_hand_ends_failed_as_deleted(desk: Desk, fake: FakeKube
     desk.cluster.kubectl("-n", "default", "delete", job_of(desk, name), "--wait=false", f"--cascade={cascade}")
     assert ends(desk, name) == ("Failed", "DeletedExternally")
     assert starts(desk, fake, name) == 1
-    assert objects(desk, desk.get(name)["status"]["current"]["key"]) == []
+    desk.nothing_is_left(desk.get(name)["status"]["current"]["key"])
 
 
 def test_a_job_suspended_by_hand_after_its_start_ends_failed_as_preempted(desk: Desk, fake: FakeKubelet) -> None:
@@ -134,7 +128,7 @@ def test_a_cancel_ends_the_pods_first(desk: Desk, fake: FakeKubelet) -> None:
     desk.state(name, "Running")
     desk.patch(name, {"cancel": {"attempt": 1, "cause": "User"}})
     assert ends(desk, name) == ("Cancelled", "Cancelled")
-    assert objects(desk, desk.get(name)["status"]["current"]["key"]) == []
+    desk.nothing_is_left(desk.get(name)["status"]["current"]["key"])
     assert starts(desk, fake, name) == 1
 
 
@@ -142,7 +136,7 @@ def test_a_deletion_ends_the_pods_first_and_leaves_nothing(desk: Desk, fake: Fak
     name = desk.submit(spec({**HOLD, GRACE: "1"}))
     key = desk.state(name, "Running")["current"]["key"]
     desk.delete(name)
-    assert objects(desk, key) == []
+    desk.nothing_is_left(key)
     assert fake.count(key) == 1
 
 

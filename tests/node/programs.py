@@ -47,8 +47,3 @@ class Programs:
 
     def key(self, name: str) -> str:
         return str(self.desk.get(name)["status"]["current"]["key"])
-
-    def objects(self, key: str) -> list[str]:
-        """Jobs and pods of this attempt."""
-        selector = f"durablejob.io/attempt-key={key}"
-        return self.desk.cluster.kubectl("-n", "default", "get", "jobs,pods", "-o", "name", "-l", selector).split()

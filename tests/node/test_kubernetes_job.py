@@ -82,13 +82,13 @@ def test_an_image_that_is_nowhere_is_said_while_the_job_waits(desk: Desk, progra
     assert "lab.local/none:1" in told["current"]["message"]
     assert ends(desk, name) == ("Failed", "DeadlineExceeded")
     assert programs.starts(name) == 0
-    assert programs.objects(programs.key(name)) == []
+    desk.nothing_is_left(programs.key(name))
 
 
 def test_a_deadline_ends_the_program_first(desk: Desk, programs: Programs) -> None:
     name = desk.submit(programs.job(HOLD, activeDeadlineSeconds=5))
     assert ends(desk, name) == ("Failed", "DeadlineExceeded")
-    assert programs.objects(programs.key(name)) == []
+    desk.nothing_is_left(programs.key(name))
     assert programs.starts(name) == 1
 
 
@@ -136,7 +136,7 @@ def test_a_job_deleted_by_hand_ends_its_program_and_is_failed_as_deleted(
     desk.state(name, "Running")
     desk.cluster.kubectl("-n", "default", "delete", job_of(desk, name), "--wait=false", f"--cascade={cascade}")
     assert ends(desk, name) == ("Failed", "DeletedExternally")
-    assert programs.objects(programs.key(name)) == []
+    desk.nothing_is_left(programs.key(name))
     assert programs.starts(name) == 1
 
 
@@ -152,7 +152,7 @@ def test_a_pod_deleted_by_hand_is_not_started_again(desk: Desk, programs: Progra
 def test_an_evicted_pod_is_not_started_again(desk: Desk, programs: Programs) -> None:
     name = desk.submit(programs.job(HOLD))
     desk.state(name, "Running")
-    (pod,) = [path.partition("/")[2] for path in programs.objects(programs.key(name)) if path.startswith("pod/")]
+    (pod,) = [path.partition("/")[2] for path in desk.objects(programs.key(name)) if path.startswith("pod/")]
     eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": "default"}}
     path = f"/api/v1/namespaces/default/pods/{pod}/eviction"
     desk.cluster.kubectl("create", "--raw", path, "-f", "-", input=json.dumps(eviction))
@@ -186,7 +186,7 @@ def test_a_cancel_tells_the_program_and_waits_until_it_has_ended(desk: Desk, pro
     assert ends(desk, name) == ("Cancelled", "Cancelled")
     key = programs.key(name)
     assert desk.starts()[f"{key}/bye"] == 1  # written before the end was
-    assert programs.objects(key) == []
+    desk.nothing_is_left(key)
     assert programs.starts(name) == 1
 
 
@@ -195,7 +195,7 @@ def test_a_deletion_leaves_nothing(desk: Desk, programs: Programs) -> None:
     desk.state(name, "Running")
     key = programs.key(name)
     desk.delete(name)
-    assert programs.objects(key) == []
+    desk.nothing_is_left(key)
     assert desk.starts()[key] == 1
 
 
