@@ -124,7 +124,8 @@ def bench(titles: Sequence[Titled]) -> Callable[[Figures], str]:
     """Beside spark-submit in the same run."""
 
     def words(found: Figures) -> str:
-        rows = [(title, f"{found[name]:,.1f} {unit}".strip(), goal.strip("()-")) for title, name, unit, goal in titles]
+        figures = {name: f"{found[name]:,.1f}".removesuffix(".0") for _, name, _, _ in titles}
+        rows = [(title, f"{figures[name]} {unit}".strip(), goal.strip("()-")) for title, name, unit, goal in titles]
         about = found["about"]
         versions = ", ".join(f"{name} {version}" for name, version in about.items() if name not in ("at", "load"))
         said = f"{_date(about)}, with {versions}; load of the machine when it began: {about['load']:.1f}."
