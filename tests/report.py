@@ -159,10 +159,12 @@ def written(text: str, results: Path) -> str:
     Raises:
         SystemExit: the document has no place for the results, or several.
     """
-    places = re.findall(f"{re.escape(BEGIN)}(.*?){re.escape(END)}", text, flags=re.DOTALL)
+    places = list(re.finditer(f"(?<={re.escape(BEGIN)}).*?(?={re.escape(END)})", text, flags=re.DOTALL))
     if len(places) != 1:
         raise SystemExit(f"{DOCUMENT.name} has {len(places)} places for the results, not 1")
-    had = dict(re.findall(r"^### ([^\n]+)\n\n(.*?)(?=\n\n### |\Z)", places[0].strip(), flags=re.DOTALL | re.MULTILINE))
+    begin, end = places[0].span()
+    section = r"^### ([^\n]+)\n\n(.*?)(?=\n\n### |\Z)"
+    had = dict(re.findall(section, text[begin:end].strip(), flags=re.DOTALL | re.MULTILINE))
     parts = []
     for name, title, words in PARTS:
         path = results / f"{name}.json"
@@ -170,9 +172,9 @@ def written(text: str, results: Path) -> str:
             said = words(json.loads(path.read_text()))
         else:
             said = had.get(title, "No result yet.")
-            print(f"no new result, the document keeps what it said: {title}", file=sys.stderr)
+            print(f"no new result, the document {'keeps' if title in had else 'has none'}: {title}", file=sys.stderr)
         parts.append(f"### {title}\n\n{said}")
-    return text.replace(places[0], "\n\n" + "\n\n".join(parts) + "\n\n")
+    return "\n\n".join([text[:begin], *parts, text[end:]])
 
 
 def main() -> int:

@@ -12,7 +12,7 @@
         +-- Conflict                the compare-and-swap lost: read again
         |   `-- AlreadyExists       something has this name already
         +-- NotFound                the API server itself says that this object is not there
-        +-- Refused                 422, 400, …: sending it again would be refused again
+        +-- Refused                 422, 400, …: sending it again would be refused again, until a rule changes
         +-- Forbidden               401, 403: also said while the API server starts, so it is tried again
         `-- KubernetesUnavailable   timeout, reset, 429, 5xx
             `-- NotServed           404 of something else: the kind is not installed, or a proxy answered

@@ -64,7 +64,10 @@ class Reconciler:
     async def reconcile(self, uid: str) -> None:
         """Bring one job as far as it goes. Raises nothing: what goes wrong is tried again later."""
         entry = self._jobs.get(uid)
-        if entry is None or entry.parked:
+        if entry is None:
+            return
+        if entry.parked:  # whoever wakes it drops what was planned for it
+            self._queue.add_after(uid, entry.parked_until - time.monotonic())
             return
         metrics.RECONCILES.inc()
         try:

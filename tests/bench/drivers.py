@@ -59,14 +59,13 @@ class Bench:
         cpu = cpu_seconds(pid)
         for number in range(count):
             name = f"latency-{number}"
-            self.desk.submit(self.spec(), name)
-            created = time.perf_counter()
-            pod = f"dj-{attempt_key(self.desk.get(name)['metadata']['uid'], 1)}"
+            began = time.perf_counter()
+            pod = f"dj-{attempt_key(self.desk.create(self.spec(), name), 1)}"
             while not self._may_run(pod):
-                if time.perf_counter() - created > 60:
+                if time.perf_counter() - began > 60:
                     raise TestbedError("no Pod that may run after a minute")
                 time.sleep(0.002)
-            took.append((time.perf_counter() - created) * 1000)
+            took.append((time.perf_counter() - began) * 1000)
         used = (cpu_seconds(pid) - cpu) / count * 1000
         return {"submit_p50_ms": quantile(took, 0.5), "submit_p99_ms": quantile(took, 0.99), "submit_cpu_ms": used}
 
@@ -127,9 +126,9 @@ def measure(quick: bool) -> Figures:
 
 
 ROWS: tuple[Row, ...] = (
-    ("created -> the driver's Pod may run, p50", "submit_p50_ms", "ms", "60"),
-    ("created -> the driver's Pod may run, p99", "submit_p99_ms", "ms", "250"),
-    ("controller CPU per submission", "submit_cpu_ms", "ms", "30"),
+    ("create -> the driver's Pod may run, p50", "submit_p50_ms", "ms", "≤ 60"),
+    ("create -> the driver's Pod may run, p99", "submit_p99_ms", "ms", "≤ 250"),
+    ("controller CPU per submission", "submit_cpu_ms", "ms", "≤ 30"),
     ("spark-submit --master k8s://, p50", "spark_submit_p50_ms", "ms", "(peer)"),
     ("spark-submit, CPU", "spark_submit_cpu_ms", "ms", "(peer)"),
     ("controller memory, idle", "rss_idle_mb", "MiB", "-"),

@@ -45,12 +45,6 @@ class Bench:
             raise TestbedError("the controller does not run")
         return process.pid
 
-    def create(self, name: str, spec: dict[str, Any]) -> str:
-        """Create a DurableJob as an operator does; return its uid."""
-        meta = {"name": name, "finalizers": ["durablejob.io/external-job"]}
-        body = {"apiVersion": "durablejob.io/v1alpha1", "kind": "DurableJob", "metadata": meta, "spec": spec}
-        return str(self.api.create_namespaced_custom_object(*GROUP, body)["metadata"]["uid"])
-
     def spark_spec(self, *arguments: str, cores: int = 1) -> dict[str, Any]:
         work = {
             "mainApplicationFile": f"local://{self.jar}",
@@ -79,7 +73,7 @@ class Bench:
         took: list[float] = []
         for number in range(count):
             began = time.perf_counter()
-            uid = self.create(f"latency-{number}", self.spark_spec("latency", "succeed", "0", cores=500))
+            uid = self.desk.create(self.spark_spec("latency", "succeed", "0", cores=500), f"latency-{number}")
             key = attempt_key(uid, 1)
             while not any(key in d["mainclass"] for d in ui.get("/json/").json()["activedrivers"]):
                 if time.perf_counter() - began > 60:
@@ -109,7 +103,7 @@ class Bench:
         """Writes to the resource in the whole life of real Spark jobs."""
         before = job_writes(self.cluster)
         for number in range(count):
-            self.create(f"writes-{number}", self.spark_spec(f"writes-{number}", "succeed", "1"))
+            self.desk.create(self.spark_spec(f"writes-{number}", "succeed", "1"), f"writes-{number}")
         for number in range(count):
             status = self.desk.end(f"writes-{number}", timeout=180)
             if status["state"] != "Succeeded":
@@ -126,7 +120,7 @@ class Bench:
         cpu = cpu_seconds(self.pid)
         began = time.perf_counter()
         with ThreadPoolExecutor(8) as pool:
-            created = [pool.submit(self.create, f"rate-{number}", spec) for number in range(count)]
+            created = [pool.submit(self.desk.create, spec, f"rate-{number}") for number in range(count)]
             for future in created:
                 future.result()  # a refusal is an error, not a slow benchmark
             self._until(lambda: self._accepted() - accepted_before >= count, 300)
@@ -176,13 +170,13 @@ def measure(jobs: int, quick: bool) -> Figures:
 
 
 ROWS = (
-    ("create -> accepted by the Master, p50", "submit_p50_ms", "ms", "60"),
-    ("create -> accepted by the Master, p99", "submit_p99_ms", "ms", "250"),
+    ("create -> accepted by the Master, p50", "submit_p50_ms", "ms", "≤ 60"),
+    ("create -> accepted by the Master, p99", "submit_p99_ms", "ms", "≤ 250"),
     ("spark-submit to the same Master, p50", "spark_submit_p50_ms", "ms", "(peer)"),
     ("spark-submit, CPU", "spark_submit_cpu_ms", "ms", "(peer)"),
-    ("API writes per Spark job, whole life", "writes_per_job", "", "4"),
-    ("controller CPU per job, whole life (fake)", "cpu_ms_per_job", "ms", "30"),
-    ("create -> accepted, sustained (fake)", "accepted_per_min", "/min", "1200"),
+    ("API writes per Spark job, whole life", "writes_per_job", "", "≤ 4"),
+    ("controller CPU per job, whole life (fake)", "cpu_ms_per_job", "ms", "≤ 30"),
+    ("create -> accepted, sustained (fake)", "accepted_per_min", "/min", "≥ 1200"),
     ("controller memory, idle", "rss_idle_mb", "MiB", "-"),
     ("controller memory, after the load", "rss_mb", "MiB", "-"),
     ("controller memory, peak", "rss_peak_mb", "MiB", "-"),

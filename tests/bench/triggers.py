@@ -198,9 +198,9 @@ def _scheduled(af: airflow.Airflow) -> dict[int, float]:
 
 ROWS: tuple[Row, ...] = (
     ("our triggers without an Airflow", "alone_jobs", "", "10000"),
-    ("  memory per waiting job", "alone_rss_kb_per_job", "kB", "50"),
+    ("  memory per waiting job", "alone_rss_kb_per_job", "kB", "≤ 50"),
     ("  memory of the process", "alone_rss_mb", "MiB", "-"),
-    ("  watches at the API server", "alone_watches", "", "1"),
+    ("  watches at the API server", "alone_watches", "", "≤ 1"),
     ("  CPU, nothing happening (no Airflow to ask)", "alone_cpu_percent", "%", "-"),
     ("  job's end -> event, p50", "alone_p50_ms", "ms", "-"),
     ("  job's end -> event, p99", "alone_p99_ms", "ms", "-"),
@@ -208,7 +208,7 @@ ROWS: tuple[Row, ...] = (
     ("  until all wait", "triggers_loaded_s", "s", "-"),
     ("  memory per trigger, Airflow's share included", "trigger_rss_kb", "kB", "-"),
     ("  memory of the triggerer", "triggerer_rss_mb", "MiB", "-"),
-    ("  watches at the API server", "triggerer_watches", "", "1"),
+    ("  watches at the API server", "triggerer_watches", "", "≤ 1"),
     ("  CPU, nothing happening", "triggerer_cpu_percent", "%", "-"),
     ("  job's end -> task scheduled, p50", "triggerer_p50_ms", "ms", "-"),
     ("  job's end -> task scheduled, p99", "triggerer_p99_ms", "ms", "-"),

@@ -73,14 +73,12 @@ class Bench:
         for number in range(count):
             name = f"latency-{number}"
             began = time.perf_counter()
-            self.stage.desk.submit(self.stage.spark("yarn", name), name)
-            created = time.perf_counter()
-            uid = self.stage.desk.get(name)["metadata"]["uid"]
+            uid = self.stage.desk.create(self.stage.spark("yarn", name), name)
             while not self.cluster.apps(applicationTags=attempt_tag(attempt_key(uid, 1))):
                 if time.perf_counter() - began > 60:
                     raise TestbedError("no application after a minute")
                 time.sleep(0.002)
-            took.append((time.perf_counter() - created) * 1000)
+            took.append((time.perf_counter() - began) * 1000)
         used = (cpu_seconds(process.pid) - cpu) / count * 1000
         return {"submit_p50_ms": quantile(took, 0.5), "submit_p99_ms": quantile(took, 0.99), "submit_cpu_ms": used}
 
@@ -232,9 +230,9 @@ def measure(quick: bool) -> Figures:
 
 
 ROWS: tuple[Row, ...] = (
-    ("created -> listed by the ResourceManager, p50", "submit_p50_ms", "ms", "60"),
-    ("created -> listed by the ResourceManager, p99", "submit_p99_ms", "ms", "250"),
-    ("controller CPU per submission", "submit_cpu_ms", "ms", "30"),
+    ("create -> listed by the ResourceManager, p50", "submit_p50_ms", "ms", "≤ 60"),
+    ("create -> listed by the ResourceManager, p99", "submit_p99_ms", "ms", "≤ 250"),
+    ("controller CPU per submission", "submit_cpu_ms", "ms", "≤ 30"),
     ("backend alone: reserve, stage, submit, p50", "alone_p50_ms", "ms", "-"),
     ("backend alone: reserve, stage, submit, p99", "alone_p99_ms", "ms", "-"),
     ("backend alone: the submission, p50", "post_p50_ms", "ms", "-"),
@@ -242,7 +240,7 @@ ROWS: tuple[Row, ...] = (
     ("spark-submit --master yarn, p50", "spark_submit_p50_ms", "ms", "(peer)"),
     ("spark-submit, CPU", "spark_submit_cpu_ms", "ms", "(peer)"),
     ("applications known meanwhile", "known", "", "-"),
-    ("calls per round of watching", "calls_per_round", "", "1"),
+    ("calls per round of watching", "calls_per_round", "", "≤ 1"),
     ("one round, p50", "round_p50_ms", "ms", "-"),
     ("one round, CPU of the controller", "round_cpu_ms", "ms", "-"),
 )

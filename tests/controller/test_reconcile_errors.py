@@ -135,10 +135,13 @@ async def test_a_refused_status_is_written_when_the_rule_that_refused_it_has_gon
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """CRDs are upgraded, webhooks mended: the resource itself does not change."""
-    monkeypatch.setattr("durablejob_controller.reconcile.PARKED_SECONDS", 0.1)
+    monkeypatch.setattr("durablejob_controller.reconcile.PARKED_SECONDS", 0.2)
     async with staged() as stage:
         stage.kube.fail("replace", JOBS, Refused("admission webhook denied the request"), times=3)
         name = await fake(stage)
+        (uid, entry), *_ = stage.jobs
+        await stage.work(lambda: entry.parked)
+        stage.queue.add(uid)  # its backend has changed, say: that wakes all of its jobs
         await stage.work(lambda: stage.state() == "Succeeded")
         assert len(world(name).ledger) == 1
         reasons = [stage.events._queue.get_nowait()["reason"] for _ in range(3)]

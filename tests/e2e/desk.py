@@ -43,9 +43,18 @@ class Desk:
     def submit(self, spec: Object, name: str | None = None) -> str:
         """Create a DurableJob; return its name."""
         name = name or f"job-{uuid.uuid4().hex[:8]}"
-        meta = {"name": name, "namespace": self.namespace, "finalizers": ["durablejob.io/external-job"]}
-        self.apply({"kind": "DurableJob", "metadata": meta, "spec": spec})
+        self.apply(self._job(spec, name))
         return name
+
+    def create(self, spec: Object, name: str) -> str:
+        """Create a DurableJob as an operator does, with one request and no kubectl; return its uid."""
+        body = {"apiVersion": f"{GROUP}/{VERSION}", **self._job(spec, name)}
+        made = self._looks.create_namespaced_custom_object(GROUP, VERSION, self.namespace, "durablejobs", body)
+        return str(made["metadata"]["uid"])
+
+    def _job(self, spec: Object, name: str) -> Object:
+        meta = {"name": name, "namespace": self.namespace, "finalizers": ["durablejob.io/external-job"]}
+        return {"kind": "DurableJob", "metadata": meta, "spec": spec}
 
     def get(self, name: str, plural: str = "durablejobs") -> Object:
         result: Object = self._looks.get_namespaced_custom_object(GROUP, VERSION, self.namespace, plural, name)

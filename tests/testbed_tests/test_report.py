@@ -33,8 +33,10 @@ def test_a_new_result_takes_the_place_of_its_section_alone(tmp_path: Path) -> No
 
 
 def test_a_part_that_never_ran_says_so(tmp_path: Path) -> None:
-    made = report.written(f"{report.BEGIN}\n{report.END}", tmp_path)
+    made = report.written(f"Before.\n\n{report.BEGIN}\n\n{report.END}\n\nAfter.\n", tmp_path)
     assert made.count("No result yet.") == len(report.PARTS)
+    assert made.startswith("Before.\n\n<!--")
+    assert made.endswith("-->\n\nAfter.\n")
 
 
 @pytest.mark.parametrize("places", [0, 2])
