@@ -75,7 +75,7 @@ def crash(found: Figures) -> str:
         return (name, f["cells"], f["passed"], f["skipped"], f["duplicates"], f["orphans"], wrong, *times)
 
     rows = [*(row(name, figures) for name, figures in found["systems"].items()), row("**all**", found)]
-    whole = "" if found["complete"] else " Not all cells were run."
+    whole = "" if found["complete"] else " Chosen among all cells (ONLY, CELLS)."
     said = _versions(found)
     return (
         f"{table(heads, rows)}\n\n{_date(found)}, {_took(found['seconds'])}{f', with {said}' if said else ''}.{whole}"
