@@ -142,7 +142,7 @@ def test_it_counts_on_two_executors_and_leaves_none(desk: Desk, job: Any, python
     status = desk.get(name)["status"]
     assert status["externalID"] == f"Pod/{driver(desk, name)}"
     assert desk.starts()[f"count-{python}"] == 1
-    assert of_app(desk, name) == [f"pod/{driver(desk, name)}"]
+    eventually(lambda: of_app(desk, name) == [f"pod/{driver(desk, name)}"], "its executors are there still")
     events = desk.cluster.kubectl("get", "events", "--field-selector=reason=Scheduled", "-o", "name")
     assert all(f"{driver(desk, name)}-exec-{number}" in events for number in (1, 2))
 
@@ -407,7 +407,7 @@ def test_an_older_spark_counts_too(
     settings = {"image": name, "tolerations": [{"key": "spot", "operator": "Exists"}]}
     name = desk.submit(job(f"older-{python}", "count", python=python, settings=settings))
     assert outcome(desk, name) == ("Succeeded", "Succeeded", 0), message(desk, name)
-    assert of_app(desk, name) == [f"pod/{driver(desk, name)}"]
+    eventually(lambda: of_app(desk, name) == [f"pod/{driver(desk, name)}"], "its executors are there still")
 
 
 def test_of_a_node_that_is_gone_for_good_the_driver_is_failed_and_not_started_elsewhere(
