@@ -96,9 +96,7 @@ def test_a_driver_counts_on_two_executors_and_takes_them_away(desk: Desk, name: 
     assert phase == "Succeeded", log[-4000:]
     assert "even numbers: 500" in log
     assert desk.starts()[name] == 1
-    executors = desk.cluster.kubectl(
-        "get", "pods", "-l", f"spark-app-selector={name},spark-role=executor", "-o", "name"
-    )
-    assert executors == ""
+    selector = f"spark-app-selector={name},spark-role=executor"
+    desk.cluster.kubectl("wait", "--for=delete", "pods", "-l", selector, "--timeout=60s")  # an error if one stays
     events = desk.cluster.kubectl("get", "events", "--field-selector=reason=Scheduled", "-o", "name")
     assert all(f"{name}-exec-{number}" in events for number in (1, 2))
