@@ -239,7 +239,7 @@ def _clears() -> Iterator[Row]:
     yield again(
         "cleared while running, Kubernetes executor (max_tries as before)",
         play=plays.clear_on_kubernetes_executor,
-        variant="pooled",
+        variant="pooled_apart",
         modes=POLLING,
         simulated=True,
     )

@@ -134,6 +134,13 @@ def test_a_fault_happens_once_and_after_all_rows_have_come() -> None:
     assert happened == [3]
 
 
+def test_no_two_rows_of_a_mode_open_and_close_the_same_pool() -> None:
+    """They are played at the same time."""
+    pools = [(cell.row.variant, cell.mode) for cell in suite.cells(ROWS) if cell.row.variant.startswith("pooled")]
+    assert pools
+    assert len(pools) == len(set(pools))
+
+
 def test_every_row_says_why_each_program_that_it_wants_cancelled_is() -> None:
     names = [cell.name for cell in suite.cells(ROWS)]
     assert len(names) == len(set(names))

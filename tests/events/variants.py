@@ -70,8 +70,9 @@ def dags(mode: str, make: Make) -> dict[str, DAG]:
     for variant, (task, more) in PLAIN.items():
         with dag(variant, **more):
             make(task_id="job", **task)
-    with dag("pooled"):
-        make(task_id="job", pool=f"gate-pooled-{mode}", **SOON)
+    for variant in ("pooled", "pooled_apart"):  # each row of a mode opens and closes a pool of its own
+        with dag(variant):
+            make(task_id="job", pool=f"gate-{variant}-{mode}", **SOON)
     with dag("fail_fast", fail_fast=True):
         make(task_id="job", **SOON)
         PythonOperator(task_id="stopper", python_callable=stop_when_told)

@@ -101,7 +101,8 @@ class Controller:
 
     def starts(self, name: str) -> list[int]:
         """The attempts of a job that were started, in order, each as often as it was."""
-        return sorted(attempt for (job, attempt), times in self.ledger.items() if job == name for _ in range(times))
+        ledger = self.ledger.copy()  # the loop goes on writing
+        return sorted(attempt for (job, attempt), times in ledger.items() if job == name for _ in range(times))
 
     def programs(self, name: str) -> list[str]:
         """What became of each program of a job that was started, in order; ``running`` as long as it does."""
