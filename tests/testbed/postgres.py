@@ -55,7 +55,10 @@ def start(site: Site) -> str:
         [*_as(account), where / "initdb", "-D", folder / "data", "-U", USER, "-A", "trust", "--no-sync"],
         check=True, capture_output=True, cwd=folder,
     )  # fmt: skip
+    # A scheduler that is killed alone leaves its connection to the workers that it has forked, and with it what it had
+    # locked in the middle of a transaction: a run whose row is locked so is never scheduled again.
     settings = {
+        "idle_in_transaction_session_timeout": "20s",
         "listen_addresses": "", "unix_socket_directories": folder, "fsync": "off", "synchronous_commit": "off",
         "full_page_writes": "off", "max_connections": 300,
     }  # fmt: skip

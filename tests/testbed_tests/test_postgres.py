@@ -18,6 +18,8 @@ def test_it_serves_a_database_and_ends_with_its_site():
             connection.execute(sqlalchemy.text("CREATE TABLE numbers (number int)"))
             connection.execute(sqlalchemy.text("INSERT INTO numbers VALUES (3)"))
             assert connection.execute(sqlalchemy.text("SELECT number FROM numbers")).scalar() == 3
+            limit = connection.execute(sqlalchemy.text("SHOW idle_in_transaction_session_timeout")).scalar()
+            assert limit == "20s"  # what a killed process has locked is free again then
         engine.dispose()
         (server,) = site.processes
         assert server.alive
