@@ -129,6 +129,7 @@ class Hook:
         self._notes = notes
         self._rival = rival
         self._count = 0
+        self._striking = False
         self._dying = False
 
     def install(self) -> None:
@@ -158,6 +159,7 @@ class Hook:
         await response.aread()
         if crash.moment is Moment.ACCEPTED:
             self._strike(crash, name, httpx.ReadError("the crash suite resets the connection"))
+        self._striking = False
         if crash.how is How.STOP:
             return response
         self._notes.fire(name)
@@ -166,17 +168,19 @@ class Hook:
         return response
 
     def _due(self, name: str) -> Crash | None:
-        """The crash whose turn has come with this call; the next one is counted for from here."""
-        crash = self._crashes[0] if self._crashes else None
+        """The crash whose turn has come with this call; the next one is counted for from when it has struck."""
+        crash = self._crashes[0] if self._crashes and not self._striking else None
         if crash is None or crash.call not in (ANY, name) or (crash.since is Since.JOB and not self._notes.has_job):
             return None
         self._count += 1
         if self._count != crash.nth:
             return None
         self._count = 0
+        self._striking = True
         return self._crashes.pop(0)
 
     def _strike(self, crash: Crash, name: str, error: httpx.TransportError) -> None:
+        self._striking = False
         self._notes.fire(name)
         match crash.how:
             case How.KILL:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import httpx
@@ -18,10 +19,14 @@ class Server:
 
     def __init__(self) -> None:
         self.arrived: list[httpx.Request] = []
+        self.slow: asyncio.Event | None = None
+        """Answers to leases are held back until then."""
 
     async def send(self, transport: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
         del transport
         self.arrived.append(request)
+        if self.slow is not None and str(request.url) == LEASE:
+            await self.slow.wait()
         return httpx.Response(200, json={})
 
 
@@ -78,6 +83,20 @@ async def test_a_second_crash_is_counted_from_the_first_in_the_same_process_and_
     (tmp_path / "next").mkdir()
     process = Process(tmp_path / "next", second)
     assert [await process.call("GET", url) for url in (LEASE, JOB, LEASE, JOB)] == [True, True, False, True]
+
+
+async def test_a_second_crash_does_not_overtake_the_first_whose_answer_is_on_its_way(tmp_path: Path) -> None:
+    first = Crash("GET leases", Moment.ACCEPTED, How.RESET, since=Since.START)
+    process = Process(tmp_path, first, Crash(ANY, Moment.BEFORE, How.RESET, 1, Since.CRASH))
+    process.server.slow = asyncio.Event()
+    struck = asyncio.create_task(process.call("GET", LEASE))
+    await asyncio.sleep(0)
+    assert await process.call("GET", JOB)
+    assert process.notes.fired() == []
+    process.server.slow.set()
+    assert not await struck
+    assert not await process.call("GET", JOB)
+    assert len(process.notes.fired()) == 2
 
 
 async def test_a_rival_writes_on_the_same_object_just_before_the_first_such_call(tmp_path: Path) -> None:
