@@ -16,6 +16,7 @@ KNOWN = frozenset(
         "GET /ws/v1/cluster/info",
         "GET data",
         "GET webhdfs GETFILESTATUS",
+        "GET webhdfs LISTSTATUS",
         "GET webhdfs OPEN",
         "GET /environment/",
         "GET /json/",
