@@ -80,9 +80,12 @@ bad: setup ## create 10,000 bad resources beside good jobs: each gets a verdict,
 	@$(RUN) -m tests.testbed build kube
 	@$(RUN) -m tests.bad --json build/results/bad.json
 
+# Named, for make takes a comma in $(if …) for the end of its part.
+WITH_PEER := .[controller,airflow,test,peer]
+
 events: setup ## what happens to a task and its job on a real Airflow, event by event (ONLY=text; PEER=1: also beside SparkSubmitOperator, on one Spark Master)
 	@$(RUN) -m tests.testbed build kube
-	@$(if $(PEER),$(VENV)/bin/uv pip install --quiet --python $(RUN) --editable '.[controller,airflow,test,peer]')
+	@$(if $(PEER),$(VENV)/bin/uv pip install --quiet --python $(RUN) --editable '$(WITH_PEER)')
 	@$(RUN) -m tests.events --json build/results/events.json $(if $(PEER),--peer) --only "$(ONLY)"
 
 airflow-install-check: setup ## install into a plain Airflow 3.3.2, in a fresh environment: no version that it had changes (minutes)
