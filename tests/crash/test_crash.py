@@ -37,11 +37,11 @@ def traces(bench: Bench) -> list[Result]:
 
 
 def told(results: list[Result]) -> str:
-    """What is wrong; everything about it is kept in a folder."""
-    wrong = [result for result in results if result.wrong]
-    for result in wrong:
+    """What is wrong, all of it first and then the log of each; everything about it is kept in a folder."""
+    for result in results:
         suite.keep(result, BUILD / "crash-sample-logs")
-    return "\n\n".join(f"{result.cell.name}: {result.wrong}\n{result.log[-3000:]}" for result in wrong)
+    said = [f"{result.cell.name}: {result.wrong}" for result in results]
+    return "\n".join([*said, *(f"\n== {result.cell.name}\n{result.log[-3000:]}" for result in results)])
 
 
 def examined(bench: Bench, cells: list[Cell], name: str) -> suite.Tally:
@@ -51,12 +51,13 @@ def examined(bench: Bench, cells: list[Cell], name: str) -> suite.Tally:
     path = BUILD / "results" / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(tally.figures(), indent=2) + "\n")
-    assert not tally.failures, told(results)
+    assert not tally.failures, told(tally.failures)
     return tally
 
 
 def test_every_story_ends_right_without_a_crash(traces: list[Result]) -> None:
-    assert not any(trace.wrong for trace in traces), told(traces)
+    wrong = [trace for trace in traces if trace.wrong]
+    assert not wrong, told(wrong)
 
 
 def test_every_outbound_call_is_known(traces: list[Result]) -> None:
