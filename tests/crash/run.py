@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import signal
 import time
 import traceback
@@ -24,6 +25,9 @@ from tests.testbed.process import Identity
 
 PATIENCE = 60.0
 """Seconds from the last crash to the right end, at most."""
+UNMADE = 10.0
+"""Seconds from the end, or from the crash after it, for a call at which the next crash waits: what a controller does
+again and again comes sooner, anything else comes no more in this run."""
 LOOK = 0.1
 STAYS = 0.5
 """Seconds for which the end is watched."""
@@ -118,15 +122,22 @@ class _Run:
 
     def _live(self) -> None:
         """Until the end has come, the crashes have happened, and nothing moves any more."""
+        over = math.inf
         for fired in self._looks():
             job = self._job()
             self._life.note(job)
             self._life.wish(job)
-            if self._life.is_over(job) and len(fired) == len(self.cell.crashes):
-                if self.result.recovery is None:
-                    self.result.recovery = max(0.0, time.time() - fired[-1]) if fired else 0.0
-                if self._is_led(fired) and not self._life.left():
+            if not self._life.is_over(job):
+                continue
+            over = min(over, time.time())
+            if len(fired) < len(self.cell.crashes):
+                if time.time() - max((over, *fired)) > UNMADE and not self._life.left():
                     break
+                continue
+            if self.result.recovery is None:
+                self.result.recovery = max(0.0, time.time() - fired[-1]) if fired else 0.0
+            if self._is_led(fired) and not self._life.left():
+                break
         time.sleep(STAYS)
 
     def _looks(self) -> Iterator[list[float]]:

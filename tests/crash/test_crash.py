@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from tests.crash import bench as benches
-from tests.crash import matrix, suite
+from tests.crash import matrix, run, suite
 from tests.crash.bench import Bench
 from tests.crash.calls import KNOWN
 from tests.crash.cell import Cell, Result
 from tests.crash.drivers import DriverSystem, PublicDriverSystem
+from tests.crash.hook import Crash, How, Moment
 from tests.crash.stories import SPARK
 from tests.crash.systems import JobSystem, SparkSystem
 from tests.testbed.kube.cluster import Cluster
@@ -101,3 +102,9 @@ def test_the_judge_sees_what_is_wrong(bench: Bench) -> None:
     ]
     for result in suite.run_all(bench, [Cell(SparkSystem.name, story) for story in stories]):
         assert result.kinds == {"end"}, result
+
+
+def test_a_call_that_is_not_made_is_not_waited_for_once_all_is_over(bench: Bench) -> None:
+    never = Crash("GET nowhere", Moment.BEFORE, How.KILL)
+    result = run.run(bench, Cell(SparkSystem.name, SPARK[0], (never,)))
+    assert (result.kinds, result.took < run.PATIENCE) == (suite.UNFIRED, True), result
