@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -106,6 +107,18 @@ def test_metrics_and_the_audit_log_can_be_read(cluster: kube.Cluster) -> None:
     assert "/api/v1/namespaces" in {json.loads(line)["requestURI"].partition("?")[0] for line in lines}
 
 
+def test_what_a_quota_counts_and_is_not_there_is_found_within_seconds(cluster: kube.Cluster) -> None:
+    """As a create leaves it that was cut off after the API server's admission had counted it."""
+    cluster.kubectl("create", "namespace", "counted")
+    cluster.kubectl("create", "quota", "few", "--namespace=counted", "--hard=count/pods=1")
+    quota = ("--namespace=counted", "resourcequota", "few", "--output=jsonpath={.status.used}")
+    _await(lambda: cluster.kubectl("get", *quota) == '{"count/pods":"0"}')
+    cut_off = json.dumps({"status": {"used": {"count/pods": "1"}}})
+    said = cluster.kubectl("patch", *quota, "--subresource=status", "--type=merge", f"--patch={cut_off}")
+    assert said == '{"count/pods":"1"}'
+    _await(lambda: cluster.kubectl("get", *quota) == '{"count/pods":"0"}')
+
+
 def test_where_kind_fails_although_docker_answers_the_built_cluster_steps_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -130,3 +143,10 @@ def _built(cluster: kube.Cluster) -> BuiltCluster:
 def _program(path: Path, script: str) -> None:
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+
+def _await(true: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)

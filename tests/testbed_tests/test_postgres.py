@@ -11,7 +11,7 @@ from tests.testbed.site import temporary
 pytestmark = pytest.mark.skipif(postgres.programs() is None, reason="no PostgreSQL is installed")
 
 
-def test_it_serves_a_database_and_ends_with_its_site():
+def test_it_serves_a_database_and_ends_with_its_site() -> None:
     with temporary("postgres") as site:
         engine = sqlalchemy.create_engine(postgres.start(site))
         with engine.begin() as connection:

@@ -96,6 +96,8 @@ class BuiltCluster(Cluster):
         controllers = ["--service-account-private-key-file=sa.key", "--root-ca-file=ca.crt"]
         controllers += ["--use-service-account-credentials=true", "--node-monitor-grace-period=20s"]
         controllers += ["--cluster-signing-cert-file=ca.crt", "--cluster-signing-key-file=ca.key"]
+        # What a create that was cut off takes of a quota stays counted until then: by default for five minutes.
+        controllers += ["--resource-quota-sync-period=5s"]
         controllers += ["--kube-api-qps=500", "--kube-api-burst=500"]  # the defaults cost 4 s at start
         self._controllers = [
             self._start_client("kube-controller-manager", controllers),
