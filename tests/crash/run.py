@@ -26,8 +26,8 @@ from tests.testbed.process import Identity
 PATIENCE = 60.0
 """Seconds from the last crash to the right end, at most."""
 UNMADE = 10.0
-"""Seconds from the end, or from the crash after it, for a call at which the next crash waits: what a controller does
-again and again comes sooner, anything else comes no more in this run."""
+"""Seconds from the end, or from the crash after it, for a call at which the next crash waits: a leader renews its lease
+and asks its backends sooner than that, and no cell waits for what it does more rarely."""
 LOOK = 0.1
 STAYS = 0.5
 """Seconds for which the end is watched."""
@@ -70,6 +70,8 @@ class _Run:
         """How often a controller has ended."""
         self._called = 0
         """Calls that were made before the present one was started."""
+        self._unmade: Crash | None = None
+        """The crash that was given up, as its call was not made; should it come after that, nobody has looked at it."""
 
     def __enter__(self) -> _Run:
         self._place.make()
@@ -132,6 +134,7 @@ class _Run:
             over = min(over, time.time())
             if len(fired) < len(self.cell.crashes):
                 if time.time() - max((over, *fired)) > UNMADE and not self._life.left():
+                    self._unmade = self.cell.crashes[len(fired)]
                     break
                 continue
             if self.result.recovery is None:
@@ -181,8 +184,9 @@ class _Run:
         for kind, words in self._life.judge(job):
             self.result.blame(kind, words)
         fired = self.notes.fired()
-        if len(fired) < len(self.cell.crashes):
-            self.result.blame("unfired", f"not made: {self.cell.crashes[len(fired)]}")
+        unmade = self._unmade or next(iter(self.cell.crashes[len(fired) :]), None)
+        if unmade:
+            self.result.blame("unfired", f"not made: {unmade}")
 
     def _job(self) -> Object | None:
         return self._place.get("durablejobs", self._life.name)

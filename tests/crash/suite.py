@@ -158,6 +158,8 @@ class Progress:
         self._wrong += wrong
         if wrong:
             print(f"WRONG  {result.cell.name}: {'; '.join(result.wrong)}", flush=True)
+        elif result.wrong:
+            print(f"skipped, its call was not made: {result.cell.name}", flush=True)
         done, now = self._total - self._left.total(), time.monotonic()
         if now - self._told >= self.EVERY or done == self._total:
             self._told = now

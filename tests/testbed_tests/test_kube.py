@@ -48,6 +48,19 @@ def test_the_cluster_signs_users_for_clusters_that_are_not_ours(cluster: kube.Cl
     assert "joe" in cluster.kubectl("--kubeconfig", user, "auth", "whoami")
 
 
+def test_what_a_quota_counts_and_is_not_there_is_found_within_seconds(cluster: kube.Cluster) -> None:
+    """As a create leaves it that was cut off after the API server's admission had counted it."""
+    built = _built(cluster)
+    built.kubectl("create", "namespace", "counted")
+    built.kubectl("create", "quota", "few", "--namespace=counted", "--hard=count/pods=1")
+    quota = ("--namespace=counted", "resourcequota", "few", "--output=jsonpath={.status.used}")
+    _await(lambda: built.kubectl("get", *quota) == '{"count/pods":"0"}')
+    cut_off = json.dumps({"status": {"used": {"count/pods": "1"}}})
+    said = built.kubectl("patch", *quota, "--subresource=status", "--type=merge", f"--patch={cut_off}")
+    assert said == '{"count/pods":"1"}'
+    _await(lambda: built.kubectl("get", *quota) == '{"count/pods":"0"}')
+
+
 def test_a_given_cluster_is_used_and_not_stopped(cluster: kube.Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DURABLEJOB_KUBECONFIG", str(cluster.kubeconfig))
     with kube.running() as given:
@@ -107,18 +120,6 @@ def test_metrics_and_the_audit_log_can_be_read(cluster: kube.Cluster) -> None:
     assert "/api/v1/namespaces" in {json.loads(line)["requestURI"].partition("?")[0] for line in lines}
 
 
-def test_what_a_quota_counts_and_is_not_there_is_found_within_seconds(cluster: kube.Cluster) -> None:
-    """As a create leaves it that was cut off after the API server's admission had counted it."""
-    cluster.kubectl("create", "namespace", "counted")
-    cluster.kubectl("create", "quota", "few", "--namespace=counted", "--hard=count/pods=1")
-    quota = ("--namespace=counted", "resourcequota", "few", "--output=jsonpath={.status.used}")
-    _await(lambda: cluster.kubectl("get", *quota) == '{"count/pods":"0"}')
-    cut_off = json.dumps({"status": {"used": {"count/pods": "1"}}})
-    said = cluster.kubectl("patch", *quota, "--subresource=status", "--type=merge", f"--patch={cut_off}")
-    assert said == '{"count/pods":"1"}'
-    _await(lambda: cluster.kubectl("get", *quota) == '{"count/pods":"0"}')
-
-
 def test_where_kind_fails_although_docker_answers_the_built_cluster_steps_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -148,5 +149,5 @@ def _program(path: Path, script: str) -> None:
 def _await(true: Callable[[], bool], seconds: float = 30) -> None:
     deadline = time.monotonic() + seconds
     while not true():
-        assert time.monotonic() < deadline
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s"
         time.sleep(0.2)

@@ -96,7 +96,8 @@ class BuiltCluster(Cluster):
         controllers = ["--service-account-private-key-file=sa.key", "--root-ca-file=ca.crt"]
         controllers += ["--use-service-account-credentials=true", "--node-monitor-grace-period=20s"]
         controllers += ["--cluster-signing-cert-file=ca.crt", "--cluster-signing-key-file=ca.key"]
-        # What a create that was cut off takes of a quota stays counted until then: by default for five minutes.
+        # What a create that was cut off takes of a quota stays counted until the next full count: by default for five
+        # minutes, which no test would wait for. So none would notice if we caused such a thing by ourselves.
         controllers += ["--resource-quota-sync-period=5s"]
         controllers += ["--kube-api-qps=500", "--kube-api-burst=500"]  # the defaults cost 4 s at start
         self._controllers = [
