@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from tests.e2e.desk import Desk
 from tests.testbed import site as sites
 from tests.testbed.kube import Cluster
 from tests.testbed.kube.kubelet import END, FakeKubelet
+from tests.waiting import eventually
 
 # --- the stories --------------------------------------------------------------------------------------------
 
@@ -122,13 +122,6 @@ class Town:
         raw = self.desk.cluster.kubectl("-n", self.desk.namespace, "get", "events", "-o", "json")
         items = json.loads(raw)["items"]
         return [found["reason"] for found in items if found["involvedObject"]["kind"] == "DurableJob"]
-
-
-def eventually(test: Callable[[], bool], otherwise: str, timeout: float = 30) -> None:
-    deadline = time.monotonic() + timeout
-    while not test():
-        assert time.monotonic() < deadline, otherwise
-        time.sleep(0.2)
 
 
 @pytest.fixture(scope="module")

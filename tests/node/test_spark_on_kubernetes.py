@@ -21,6 +21,7 @@ from tests.testbed.images import Image
 from tests.testbed.kube import Cluster
 from tests.testbed.node import Node
 from tests.testbed.spark import distribution
+from tests.waiting import eventually
 
 QUICK = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"
 
@@ -109,13 +110,6 @@ def running(desk: Desk, name: str, count: int) -> list[Object]:
 
     eventually(lambda: len(found()) >= count, f"{name} has no {count} executors", 120)
     return found()
-
-
-def eventually(test: Callable[[], bool], otherwise: str, timeout: float = 60) -> None:
-    deadline = time.monotonic() + timeout
-    while not test():
-        assert time.monotonic() < deadline, otherwise
-        time.sleep(0.2)
 
 
 def started(desk: Desk, name: str) -> None:

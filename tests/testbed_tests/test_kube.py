@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -15,6 +14,7 @@ import pytest
 from tests.testbed import kube
 from tests.testbed.errors import TestbedError
 from tests.testbed.kube.builtin import BuiltCluster
+from tests.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -54,11 +54,11 @@ def test_what_a_quota_counts_and_is_not_there_is_found_within_seconds(cluster: k
     built.kubectl("create", "namespace", "counted")
     built.kubectl("create", "quota", "few", "--namespace=counted", "--hard=count/pods=1")
     quota = ("--namespace=counted", "resourcequota", "few", "--output=jsonpath={.status.used}")
-    _await(lambda: built.kubectl("get", *quota) == '{"count/pods":"0"}')
+    eventually(lambda: built.kubectl("get", *quota) == '{"count/pods":"0"}', "it is not counted")
     cut_off = json.dumps({"status": {"used": {"count/pods": "1"}}})
     said = built.kubectl("patch", *quota, "--subresource=status", "--type=merge", f"--patch={cut_off}")
     assert said == '{"count/pods":"1"}'
-    _await(lambda: built.kubectl("get", *quota) == '{"count/pods":"0"}')
+    eventually(lambda: built.kubectl("get", *quota) == '{"count/pods":"0"}', "it is not counted anew")
 
 
 def test_a_given_cluster_is_used_and_not_stopped(cluster: kube.Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,10 +144,3 @@ def _built(cluster: kube.Cluster) -> BuiltCluster:
 def _program(path: Path, script: str) -> None:
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
-
-
-def _await(true: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, f"not within {seconds:.0f} s"
-        time.sleep(0.2)
